@@ -1,0 +1,1 @@
+"""The ChamNet host: drives devices, keeps their tables, and searches."""

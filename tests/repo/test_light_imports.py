@@ -1,0 +1,40 @@
+"""What a fresh interpreter loads: an agent must start quickly on a phone, and a command on a desk."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("botorch", "gpytorch", "onnx", "pandas", "pyarrow", "rich", "scipy", "sklearn", "torch", "typer")
+# The command line itself is made of typer and rich.
+HEAVY_FOR_HOST = (
+    "botorch",
+    "gpytorch",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "torch",
+)
+
+
+def loaded_by(module: str) -> set[str]:
+    """Return the top-level names in `sys.modules` after a fresh interpreter imports `module`."""
+    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("chamnet_agent.server", HEAVY),
+        ("chamnet_agent.cli", HEAVY),
+        ("chamnet_host.cli", HEAVY_FOR_HOST),
+    ],
+)
+def test_importing_an_application_loads_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
+    assert loaded_by(module) & set(heavy) == set()
