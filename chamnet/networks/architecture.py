@@ -1,0 +1,168 @@
+"""Architectures: the numbers that define a network, and the network they define.
+
+Structure follows section 7.1 of the ChamNet fact sheet, decoded from the released Caffe2 graphs:
+stem 3x3 stride 2, seven stages of inverted residuals [Sandler2018]_, a 1x1 head, global average pool,
+classifier. Bottleneck networks follow [He2016]_ with the stride on the 3x3 ("v1.5", torchvision).
+
+References:
+    [Sandler2018] MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018.
+    [He2016] Deep Residual Learning for Image Recognition. CVPR 2016.
+    [Dai2019] ChamNet: Towards Efficient Network Design through Platform-Aware Model Adaptation. CVPR 2019.
+    [Tan2019] MnasNet: Platform-Aware Neural Architecture Search for Mobile. CVPR 2019.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+from chamnet.errors import ConfigError
+from chamnet.networks import blocks
+from chamnet.ops import Activation
+from chamnet.units import Granularity, Unit
+
+__all__ = ["Architecture", "Family", "Network", "Stage"]
+
+Family = Literal["inverted_residual", "bottleneck"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Blocks that share expansion, filters and kernel; the first one carries the stride.
+
+    Attributes:
+        expansion: Inner channels over input channels (inverted residual), or output channels over
+            inner channels (bottleneck).
+        filters: Output channels.
+        blocks: Number of blocks.
+        stride: Stride of the first block.
+        kernel: Size of the spatial convolution.
+        se: Whether squeeze-excite follows the depthwise convolution.
+    """
+
+    expansion: int
+    filters: int
+    blocks: int
+    stride: int
+    kernel: int = 3
+    se: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """All numbers of a network.
+
+    Attributes:
+        family: Kind of block.
+        resolution: Height and width of the input.
+        stem: Filters of the first convolution.
+        stages: The stages, in order.
+        head: Filters of the last 1x1 convolution; 0 for none (bottleneck).
+        activation: Of every block.
+        expand_at_e1: Whether the 1x1 expansion exists at expansion 1, as in the released ChamNets.
+        classes: Outputs of the classifier.
+        batch: Images at a time.
+    """
+
+    family: Family = "inverted_residual"
+    resolution: int
+    stem: int
+    stages: tuple[Stage, ...]
+    head: int
+    activation: Activation = "relu"
+    expand_at_e1: bool = True
+    classes: int = 1000
+    batch: int = 1
+
+    def build(self, name: str = "") -> "Network":
+        """Return the network these numbers define."""
+        return Network(name, self, tuple(_build_blocks(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], source: str = "architecture") -> "Architecture":
+        """Read plain data.
+
+        Raises:
+            ConfigError: A key is unknown or missing, or a number makes no sense; `source` is named.
+        """
+        try:
+            stages = tuple(Stage(**stage) for stage in data["stages"])
+            architecture = cls(**{**data, "stages": stages})
+            architecture.build()
+        except (KeyError, TypeError, ValueError) as error:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ConfigError(f"{source}: not an architecture ({error}); its keys are {known}") from error
+        return architecture
+
+
+@dataclass(frozen=True)
+class Network:
+    """A serial chain of blocks, ready to be measured or written as a model.
+
+    Attributes:
+        name: For people; empty for a nameless genome.
+        architecture: The numbers it was built from.
+        blocks: Whole blocks in order; `units` gives them at either granularity.
+    """
+
+    name: str
+    architecture: Architecture
+    blocks: tuple[Unit, ...]
+
+    def units(self, granularity: Granularity) -> tuple[Unit, ...]:
+        """Return the chain as blocks or as single operators."""
+        if granularity == "block":
+            return self.blocks
+        return tuple(single for block in self.blocks for single in block.split())
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of conv and linear weights at the architecture's batch."""
+        return sum(block.macs for block in self.blocks)
+
+    @cached_property
+    def weights(self) -> int:
+        """Conv and linear weights."""
+        return sum(block.weights for block in self.blocks)
+
+    @cached_property
+    def params(self) -> int:
+        """Trainable parameters: weights, batch norm, biases."""
+        return sum(block.params for block in self.blocks)
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of weights with batch norm folded."""
+        return sum(block.weight_bytes for block in self.blocks)
+
+    @cached_property
+    def peak_activation_bytes(self) -> int:
+        """Largest working set of activations of any operator."""
+        return max(block.peak_activation_bytes for block in self.blocks)
+
+
+def _build_blocks(arch: Architecture) -> list[Unit]:
+    shape = blocks.Shape(arch.batch, 3, arch.resolution, arch.resolution)
+    chain: list[Unit] = []
+
+    def append(unit: Unit) -> None:
+        nonlocal shape
+        chain.append(unit)
+        shape = blocks.Shape(*unit.out_shape)
+
+    bottleneck = arch.family == "bottleneck"
+    append(blocks.conv(shape, arch.stem, kernel=7 if bottleneck else 3, stride=2, act=arch.activation))
+    if bottleneck:
+        append(blocks.maxpool(shape))
+    for stage in arch.stages:
+        for index in range(stage.blocks):
+            append(blocks.block(arch, stage, shape, stage.stride if index == 0 else 1))
+    if arch.head:
+        append(blocks.conv(shape, arch.head, act=arch.activation))
+    append(blocks.global_pool(shape))
+    append(blocks.classifier(shape, arch.classes))
+    return chain

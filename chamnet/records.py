@@ -1,0 +1,184 @@
+"""Records that cross the wire or land on disk. Frozen; raw samples are kept; absent is None."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Component",
+    "Conditions",
+    "CoreCluster",
+    "DeviceInfo",
+    "Item",
+    "Mode",
+    "Policy",
+    "Resolved",
+    "Status",
+    "Visit",
+]
+
+PROTOCOL_VERSION = 1  # of the way a measurement is made; rows of different versions never mix
+
+Status = Literal["ok", "unsupported", "fallback", "crashed", "timeout", "cancelled"]
+Mode = Literal["ring", "loop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreCluster:
+    """Cores of one kind.
+
+    Attributes:
+        cores: Core numbers, ascending.
+        max_khz: Highest clock; None if the device does not say.
+    """
+
+    cores: tuple[int, ...]
+    max_khz: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A backend or meter of a device, usable or not.
+
+    Attributes:
+        name: Its name in the registry.
+        version: Version of the runtime; empty if absent.
+        provider: What runs the work, such as `CPUExecutionProvider`.
+        dtypes: Element types it can run.
+        why_not: None if usable here, else the reason and what would help.
+    """
+
+    name: str
+    version: str = ""
+    provider: str = ""
+    dtypes: tuple[str, ...] = ()
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """What a device is and what runs on it, as its agent describes it."""
+
+    agent_version: str
+    protocol_version: int
+    cpu_model: str
+    arch: str
+    cpu_flags: tuple[str, ...]
+    clusters: tuple[CoreCluster, ...]
+    memory_bytes: int
+    os: str
+    python: str
+    backends: tuple[Component, ...]
+    meters: tuple[Component, ...]
+    default_backend: str
+    cores: tuple[int, ...]
+    threads: int
+
+    @property
+    def identity(self) -> str:
+        """Digest of the machine's kind: CPU model, flags and core clusters.
+
+        Tables are kept under it, so that another machine's is never used silently.
+        """
+        clusters = [[len(cluster.cores), cluster.max_khz] for cluster in self.clusters]
+        facts = json.dumps([self.cpu_model, self.arch, sorted(self.cpu_flags), clusters])
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def backend(self, name: str | None = None) -> Component | None:
+        """Return the named backend, or the default one; None if the device has no such backend."""
+        wanted = name or self.default_backend
+        return next((backend for backend in self.backends if backend.name == wanted), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """Something to measure, under the name its visit will have.
+
+    Attributes:
+        visit_id: Chosen by the host, unique in the store.
+        blocks: Unit keys: one for a unit, several for a whole network; empty for a model file.
+        name: Of a network; empty for a unit.
+        model: Bytes of an ONNX file; None otherwise.
+    """
+
+    visit_id: str
+    blocks: tuple[str, ...] = ()
+    name: str = ""
+    model: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How items are measured.
+
+    Attributes:
+        mode: `ring` (items in turn, lap after lap) or `loop` (each alone).
+        laps: Samples of each item.
+        warmup_laps: Laps thrown away first.
+        noops: Identity models spread through a ring.
+        seed: Of weights, inputs and the order within a ring.
+        timeout_s: For one item to build or run.
+    """
+
+    mode: Mode = "ring"
+    laps: int = 20
+    warmup_laps: int = 2
+    noops: int = 3
+    seed: int = 0
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the device was like around a visit; None where it does not say."""
+
+    cpu_khz: int | None = None
+    temperature_c: float | None = None
+    probe_ns: int | None = None
+    load_1min: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """The atom of measuring: one item's samples in one ring or loop at one time.
+
+    Attributes:
+        visit_id: As the host named it.
+        status: `ok`, or why there are no samples to use.
+        samples_ns: Every kept sample, in order.
+        cpu_samples_ns: Thread CPU time of the same calls; empty where several threads work.
+        preempted: Samples rejected because the thread was descheduled.
+        noop_ns: Median of an empty model under the same policy; None if none ran.
+        started_unix_ms: When it started, for people.
+        conditions: What the device was like.
+        message: Why it is not ok, with the last lines of the worker's stderr.
+    """
+
+    visit_id: str
+    status: Status
+    samples_ns: tuple[int, ...] = ()
+    cpu_samples_ns: tuple[int, ...] = ()
+    preempted: int = 0
+    noop_ns: int | None = None
+    started_unix_ms: int = 0
+    conditions: Conditions = Conditions()
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What the runtime executes for an item.
+
+    Attributes:
+        visit_id: As the host named the item.
+        status: `ok` or `unsupported`, `crashed`, `timeout`.
+        executed: Executed keys, in the order they run.
+        message: Why it is not ok.
+    """
+
+    visit_id: str
+    status: Status
+    executed: tuple[str, ...] = ()
+    message: str = ""

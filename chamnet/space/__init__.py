@@ -1,0 +1,16 @@
+"""Search spaces: data, genomes, and the vectorised view of all their networks."""
+
+from chamnet.space.chain import CostTables, UnitGrid, unit_grid
+from chamnet.space.library import available_spaces, load_space
+from chamnet.space.space import Genome, Levels, SearchSpace
+
+__all__ = [
+    "CostTables",
+    "Genome",
+    "Levels",
+    "SearchSpace",
+    "UnitGrid",
+    "available_spaces",
+    "load_space",
+    "unit_grid",
+]

@@ -1,0 +1,248 @@
+"""A space as a chain of links, vectorised: genomes -> units -> sums, with one gather per link.
+
+Every unit of a network lies in one *link* (stem, each stage, head, classifier), and which units a link
+holds depends on at most five decisions: resolution, the filters before it, and its own. So each link has
+a small table of unit indices over those axes. A cost per unit turns it into a table of link costs, and the
+cost of a network is the sum of one entry per link.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from chamnet.networks import Stage, blocks
+from chamnet.units import Granularity, Unit
+
+from .space import Axis, Levels, SearchSpace
+
+__all__ = ["CostTables", "Link", "UnitGrid", "unit_grid"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int32]
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain.
+
+    Attributes:
+        axes: Positions in `SearchSpace.axes` of what it depends on.
+        units: Unit indices, shape `len(axis 0) x ... x slots`; `ABSENT` where a slot is empty.
+    """
+
+    axes: tuple[int, ...]
+    units: IntArray
+
+
+@dataclass(frozen=True)
+class UnitGrid:
+    """Every distinct unit that some genome of a space contains, in a fixed order.
+
+    Attributes:
+        space: The space.
+        granularity: `op` or `block`.
+        units: The distinct units.
+        links: The chain.
+    """
+
+    space: SearchSpace
+    granularity: Granularity
+    units: tuple[Unit, ...]
+    links: tuple[Link, ...]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Unit key -> position in `units`."""
+        return {unit.key: i for i, unit in enumerate(self.units)}
+
+    def unit_indices(self, levels: Levels) -> IntArray:
+        """Return the units of each genome, in order, shape `n x L`; `ABSENT` where a slot is empty."""
+        full = self._all_axes(levels)
+        return np.concatenate(
+            [link.units[tuple(full[:, axis] for axis in link.axes)] for link in self.links], axis=1
+        )
+
+    def tables(self, cost: npt.ArrayLike) -> "CostTables":
+        """Return the link tables of an additive cost.
+
+        Args:
+            cost: Cost of each unit of the grid, shape `len(units)`.
+        """
+        padded = np.append(np.asarray(cost, dtype=np.float64), 0.0)  # ABSENT is -1: the appended zero
+        return CostTables(self, tuple(padded[link.units].sum(axis=-1) for link in self.links))
+
+    def _all_axes(self, levels: Levels) -> IntArray:
+        free = [i for i, axis in enumerate(self.space.axes) if len(axis.values) > 1]
+        full = np.zeros((len(levels), len(self.space.axes)), dtype=np.int32)
+        full[:, free] = levels
+        return full
+
+
+@dataclass(frozen=True)
+class CostTables:
+    """An additive cost of a space's networks, one table per link."""
+
+    grid: UnitGrid
+    tables: tuple[FloatArray, ...]
+
+    def total(self, levels: Levels) -> FloatArray:
+        """Return the cost of each genome, shape `n`."""
+        total = np.zeros(len(levels))
+        for flat, columns, strides in self._gathers:
+            total += flat[levels[:, columns] @ strides]
+        return total
+
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Return the lowest and highest cost at each resolution, each of shape `resolutions`.
+
+        Exact: dynamic programming along the chain over the filters that neighbouring links share.
+        """
+        return self._extreme(np.minimum), self._extreme(np.maximum)
+
+    @cached_property
+    def _gathers(self) -> list[tuple[FloatArray, list[int], IntArray]]:
+        """For each link: its flat table, the decisions to read and their strides."""
+        free = [i for i, axis in enumerate(self.grid.space.axes) if len(axis.values) > 1]
+        gathers = []
+        for link, table in zip(self.grid.links, self.tables, strict=True):
+            steps = np.cumprod((1, *table.shape[:0:-1]))[::-1]
+            used = [
+                (free.index(axis), step) for axis, step in zip(link.axes, steps, strict=True) if axis in free
+            ]
+            strides = np.array([step for _, step in used], dtype=np.int32)
+            gathers.append((np.ascontiguousarray(table).ravel(), [column for column, _ in used], strides))
+        return gathers
+
+    def _extreme(self, pick: np.ufunc) -> FloatArray:
+        held: tuple[int, ...] = ()  # axes that later links still need, beside resolution
+        best = np.zeros(len(self.grid.space.resolution.values))
+        for position, (link, table) in enumerate(zip(self.grid.links, self.tables, strict=True)):
+            later = {axis for after in self.grid.links[position + 1 :] for axis in after.axes}
+            axes = (0, *held, *(axis for axis in link.axes if axis not in (0, *held)))
+            spread = np.expand_dims(best, tuple(range(best.ndim, len(axes))))
+            order = sorted(
+                range(len(link.axes)), key=lambda i, axes=axes, link=link: axes.index(link.axes[i])
+            )
+            missing = tuple(i for i, axis in enumerate(axes) if axis not in link.axes)
+            spread = spread + np.expand_dims(table.transpose(order), missing)
+            done = tuple(i for i, axis in enumerate(axes) if axis != 0 and axis not in later)
+            best = pick.reduce(spread, axis=done) if done else spread
+            held = tuple(axis for i, axis in enumerate(axes) if axis != 0 and i not in done)
+        return best
+
+
+def unit_grid(space: SearchSpace, granularity: Granularity = "block") -> UnitGrid:
+    """Return every distinct unit of a space, and the chain that says which genome holds which."""
+    builder = _Builder(space, granularity)
+    links = tuple(builder.links())
+    return UnitGrid(space, granularity, tuple(builder.units), links)
+
+
+class _Builder:
+    """Numbers units in order of first appearance while the links are laid out."""
+
+    def __init__(self, space: SearchSpace, granularity: Granularity) -> None:
+        self.space = space
+        self.granularity = granularity
+        self.units: dict[Unit, int] = {}
+        self._arch = space.architecture(space.extreme(largest=True))
+
+    def links(self) -> Iterator[Link]:
+        space = self.space
+        sides = [self._stem_units(r, space.stem.values[0])[-1].out_shape[2] for r in space.resolution.values]
+        yield self._table((0, 1), (space.resolution, space.stem), self._stem_units)
+        before = 1  # axis that holds the filters going into the next link
+        for number, stage in enumerate(space.stages):
+            first = 2 + 3 * number
+            yield self._stage(number, sides, before)
+            sides = [(side - 1) // stage.stride + 1 for side in sides]
+            before = first + 1
+        side_of = dict(zip(space.resolution.values, sides, strict=True))
+        head_axis = len(space.axes) - 1
+        tail_axis = before
+        if space.head.values != (0,):
+            axes = (space.resolution, space.axes[before], space.head)
+
+            def head_units(resolution: int, channels: int, filters: int) -> list[Unit]:
+                return [self._head(side_of[resolution], channels, filters)]
+
+            yield self._table((0, before, head_axis), axes, head_units)
+            tail_axis = head_axis
+        axes_tail = (space.resolution, space.axes[tail_axis])
+        yield self._table((0, tail_axis), axes_tail, lambda r, c: self._tail_units(side_of[r], c))
+
+    def _stem_units(self, resolution: int, filters: int) -> list[Unit]:
+        bottleneck = self.space.family == "bottleneck"
+        image = blocks.Shape(self.space.batch, 3, resolution, resolution)
+        kernel = 7 if bottleneck else 3
+        stem = blocks.conv(image, filters, kernel=kernel, stride=2, act=self.space.activation)
+        return [stem, blocks.maxpool(blocks.Shape(*stem.out_shape))] if bottleneck else [stem]
+
+    def _head(self, side: int, channels: int, filters: int) -> Unit:
+        return blocks.conv(self._shape(channels, side), filters, act=self.space.activation)
+
+    def _tail_units(self, side: int, channels: int) -> list[Unit]:
+        pool = blocks.global_pool(self._shape(channels, side))
+        return [pool, blocks.classifier(blocks.Shape(*pool.out_shape), self.space.classes)]
+
+    def _shape(self, channels: int, side: int) -> blocks.Shape:
+        return blocks.Shape(self.space.batch, channels, side, side)
+
+    def _table(
+        self, axes: tuple[int, ...], values: tuple[Axis, ...], make: Callable[..., list[Unit]]
+    ) -> Link:
+        rows = [self._number(make(*choice)) for choice in product(*(axis.values for axis in values))]
+        return Link(axes, np.array(rows, dtype=np.int32).reshape(*(len(axis.values) for axis in values), -1))
+
+    def _stage(self, number: int, sides: list[int], before: int) -> Link:
+        """Lay out a stage over (resolution, filters before, expansion, filters, blocks)."""
+        stage, space = self.space.stages[number], self.space
+        expansions, filters = stage.expansion.values, stage.filters.values
+        after = [(side - 1) // stage.stride + 1 for side in sides]
+        first = self._block_table(sides, space.axes[before].values, expansions, filters, number, stage.stride)
+        again = self._block_table(after, filters, expansions, filters, number, 1)
+        same = again[:, np.arange(len(filters)), :, np.arange(len(filters))]  # filters in = filters out
+        same = np.moveaxis(same, 0, 2)[:, None]  # resolution, 1, expansion, filters, slots
+        depths = np.array(stage.blocks.values)
+        repeats = [
+            np.where((depths > depth)[:, None], same[..., None, :], ABSENT)
+            for depth in range(1, int(depths[-1]))
+        ]
+        shape = (*first.shape[:4], len(depths))
+        slots = [np.broadcast_to(part, (*shape, part.shape[-1])) for part in (first[..., None, :], *repeats)]
+        base = 2 + 3 * number
+        return Link((0, before, base, base + 1, base + 2), np.concatenate(slots, axis=-1))
+
+    def _block_table(
+        self,
+        sides: list[int],
+        channels: tuple[int, ...],
+        expansions: tuple[int, ...],
+        filters: tuple[int, ...],
+        number: int,
+        stride: int,
+    ) -> IntArray:
+        """Return units of one block over (resolution, channels in, expansion, filters, slot)."""
+        axes = self.space.stages[number]
+        diagonal = stride == 1 and channels is filters  # a repeat: only filters in = filters out is ever used
+        rows: list[list[int]] = []
+        for side, c_in, expansion, f_out in product(sides, channels, expansions, filters):
+            if diagonal and c_in != f_out:
+                rows.append([])
+                continue
+            stage = Stage(expansion=expansion, filters=f_out, blocks=1, stride=stride, kernel=axes.kernel)
+            rows.append(self._number([blocks.block(self._arch, stage, self._shape(c_in, side), stride)]))
+        width = max(map(len, rows))
+        padded = [row + [ABSENT] * (width - len(row)) for row in rows]
+        shape = (len(sides), len(channels), len(expansions), len(filters), width)
+        return np.array(padded, dtype=np.int32).reshape(shape)
+
+    def _number(self, made: list[Unit]) -> list[int]:
+        if self.granularity == "op":
+            made = [single for unit in made for single in unit.split()]
+        return [self.units.setdefault(unit, len(self.units)) for unit in made]

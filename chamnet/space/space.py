@@ -1,0 +1,227 @@
+"""Search spaces: which architectures there are, and genomes that name them.
+
+A genome is one integer per decision, the value itself (`224, 32, 24, 4, 40, ...`), in the order of
+`SearchSpace.decisions`. Arrays of genomes hold *levels* instead: the index of each value on its axis, so
+that tables can be gathered from directly.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from chamnet.errors import ConfigError
+from chamnet.networks import Architecture, Network, Stage
+from chamnet.networks.architecture import Family
+from chamnet.ops import Activation
+
+__all__ = ["Axis", "Genome", "Levels", "SearchSpace", "StageAxes"]
+
+Genome = tuple[int, ...]
+Levels = npt.NDArray[np.int32]  # n x d
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One number of the architecture and the values it may take, ascending.
+
+    It is a *decision* where there is more than one value.
+    """
+
+    name: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageAxes:
+    """The axes of one stage, and its fixed stride and kernel."""
+
+    expansion: Axis
+    filters: Axis
+    blocks: Axis
+    stride: int
+    kernel: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """All architectures that the axes allow.
+
+    Attributes:
+        name: Such as `chamnet-mobile`.
+        family: Kind of block.
+        resolution, stem, head: Axes of input size, first and last convolution (head values are 0 for none).
+        stages: Axes of the stages.
+        activation, expand_at_e1, classes, batch: As in `Architecture`.
+    """
+
+    name: str
+    family: Family
+    resolution: Axis
+    stem: Axis
+    stages: tuple[StageAxes, ...]
+    head: Axis
+    activation: Activation = "relu"
+    expand_at_e1: bool = True
+    classes: int = 1000
+    batch: int = 1
+    _index: dict[str, dict[int, int]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """Every axis in canonical order: resolution, stem, stages (expansion, filters, blocks), head."""
+        inner = (axis for stage in self.stages for axis in (stage.expansion, stage.filters, stage.blocks))
+        return (self.resolution, self.stem, *inner, self.head)
+
+    @cached_property
+    def decisions(self) -> tuple[Axis, ...]:
+        """The axes with a choice; a genome has one integer for each."""
+        return tuple(axis for axis in self.axes if len(axis.values) > 1)
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """Number of values of each decision, shape `d`."""
+        return np.array([len(axis.values) for axis in self.decisions], dtype=np.int32)
+
+    @property
+    def cardinality(self) -> int:
+        """How many genomes there are."""
+        return math.prod(len(axis.values) for axis in self.decisions)
+
+    def architecture(self, genome: Sequence[int]) -> Architecture:
+        """Return the architecture of a genome.
+
+        Raises:
+            ConfigError: Wrong length, or a value its decision does not have.
+        """
+        self.levels([genome])
+        chosen = iter(genome)
+        value = {axis.name: next(chosen) if len(axis.values) > 1 else axis.values[0] for axis in self.axes}
+        stages = tuple(
+            Stage(
+                expansion=value[stage.expansion.name],
+                filters=value[stage.filters.name],
+                blocks=value[stage.blocks.name],
+                stride=stage.stride,
+                kernel=stage.kernel,
+            )
+            for stage in self.stages
+        )
+        return replace(
+            self._template,
+            resolution=value[self.resolution.name],
+            stem=value[self.stem.name],
+            stages=stages,
+            head=value[self.head.name],
+        )
+
+    def decode(self, genome: Sequence[int], name: str = "") -> Network:
+        """Return the network of a genome.
+
+        Raises:
+            ConfigError: Not a genome of this space.
+        """
+        return self.architecture(genome).build(name)
+
+    def genome(self, architecture: Architecture) -> Genome:
+        """Return the genome of an architecture.
+
+        Raises:
+            ConfigError: The architecture lies outside; the first number that does is named.
+        """
+        if len(architecture.stages) != len(self.stages) or architecture.family != self.family:
+            raise ConfigError(f"not in {self.name}: it has {len(self.stages)} {self.family} stages")
+        for stage, axes in zip(architecture.stages, self.stages, strict=True):
+            if (stage.stride, stage.kernel, stage.se) != (axes.stride, axes.kernel, False):
+                raise ConfigError(
+                    f"not in {self.name}: {axes.filters.name.split('.')[0]} has another stride or kernel"
+                )
+        inner = (n for stage in architecture.stages for n in (stage.expansion, stage.filters, stage.blocks))
+        values = (architecture.resolution, architecture.stem, *inner, architecture.head)
+        for axis, value in zip(self.axes, values, strict=True):
+            if value not in axis.values:
+                raise ConfigError(
+                    f"not in {self.name}: {axis.name} = {value} is not one of {_shown(axis.values)}"
+                )
+        return tuple(v for axis, v in zip(self.axes, values, strict=True) if len(axis.values) > 1)
+
+    def holds(self, architecture: Architecture) -> bool:
+        """Whether a genome builds this very architecture, activation and all."""
+        try:
+            return self.architecture(self.genome(architecture)) == architecture
+        except ConfigError:
+            return False
+
+    def levels(self, genomes: Iterable[Sequence[int]]) -> Levels:
+        """Return genomes as levels, shape `n x d`.
+
+        Raises:
+            ConfigError: Wrong length, or a value its decision does not have.
+        """
+        if not self._index:
+            self._index.update(
+                {axis.name: {v: i for i, v in enumerate(axis.values)} for axis in self.decisions}
+            )
+        rows = []
+        for genome in genomes:
+            if len(genome) != len(self.decisions):
+                raise ConfigError(
+                    f"a genome of {self.name} has {len(self.decisions)} numbers, not {len(genome)}"
+                )
+            for axis, value in zip(self.decisions, genome, strict=True):
+                if value not in self._index[axis.name]:
+                    raise ConfigError(f"genome: {axis.name} = {value} is not one of {_shown(axis.values)}")
+            rows.append([self._index[a.name][v] for a, v in zip(self.decisions, genome, strict=True)])
+        return np.array(rows, dtype=np.int32).reshape(-1, len(self.decisions))
+
+    def genomes(self, levels: Levels) -> list[Genome]:
+        """Return rows of levels, shape `n x d`, as genomes."""
+        return [
+            tuple(a.values[i] for a, i in zip(self.decisions, row, strict=True)) for row in levels.tolist()
+        ]
+
+    def parse_genome(self, text: str) -> Genome:
+        """Read a genome typed as numbers with any of `,`, `-` or space between them.
+
+        Raises:
+            ConfigError: Not a genome of this space.
+        """
+        parts = text.replace(",", " ").replace("-", " ").split()
+        if not all(part.isdecimal() for part in parts):
+            raise ConfigError(
+                f"genome {text!r}: expected {len(self.decisions)} numbers such as 224-32-24-..."
+            )
+        genome = tuple(int(part) for part in parts)
+        self.levels([genome])
+        return genome
+
+    def sample(self, count: int, rng: np.random.Generator) -> Levels:
+        """Draw genomes uniformly as levels, shape `count x d`."""
+        return rng.integers(0, self.sizes, size=(count, len(self.decisions)), dtype=np.int32)
+
+    def extreme(self, *, largest: bool) -> Genome:
+        """Return the genome with every decision at its highest or lowest value."""
+        return tuple(axis.values[-1 if largest else 0] for axis in self.decisions)
+
+    @cached_property
+    def _template(self) -> Architecture:
+        return Architecture(
+            family=self.family,
+            resolution=1,
+            stem=1,
+            stages=(),
+            head=0,
+            activation=self.activation,
+            expand_at_e1=self.expand_at_e1,
+            classes=self.classes,
+            batch=self.batch,
+        )
+
+
+def _shown(values: Sequence[int]) -> str:
+    if len(values) <= 6:
+        return ", ".join(map(str, values))
+    return f"{values[0]}, {values[1]}, ... {values[-1]}"
