@@ -11,6 +11,7 @@ References:
     [Tan2019] MnasNet: Platform-Aware Neural Architecture Search for Mobile. CVPR 2019.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -118,6 +119,11 @@ class Network:
         if granularity == "block":
             return self.blocks
         return tuple(single for block in self.blocks for single in block.split())
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the chain itself: equal for a network however it was named."""
+        return hashlib.sha256("|".join(block.key for block in self.blocks).encode()).hexdigest()[:16]
 
     @cached_property
     def macs(self) -> int:

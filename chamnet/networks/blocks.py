@@ -6,7 +6,7 @@ from chamnet.ops import Activation, OpSpec
 from chamnet.units import Unit
 
 if TYPE_CHECKING:
-    from .architecture import Architecture, Stage
+    from chamnet.networks.architecture import Architecture, Stage
 
 __all__ = [
     "Shape",

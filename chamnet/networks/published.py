@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from chamnet.errors import ConfigError
-
-from .architecture import Architecture, Network
+from chamnet.networks.architecture import Architecture, Network
 
 __all__ = ["PublishedNetwork", "find", "load_all"]
 

@@ -1,6 +1,7 @@
 """Search spaces: data, genomes, and the vectorised view of all their networks."""
 
-from chamnet.space.chain import CostTables, UnitGrid, unit_grid
+from chamnet.space.chain import UnitGrid, unit_grid
+from chamnet.space.costs import CostTables
 from chamnet.space.library import available_spaces, load_space
 from chamnet.space.space import Genome, Levels, SearchSpace
 

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.networks import Stage, blocks
+from chamnet.space.costs import CostTables
+from chamnet.space.space import Axis, Levels, SearchSpace
 from chamnet.units import Granularity, Unit
 
-from .space import Axis, Levels, SearchSpace
+__all__ = ["Link", "UnitGrid", "unit_grid"]
 
-__all__ = ["CostTables", "Link", "UnitGrid", "unit_grid"]
-
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int32]
 ABSENT = -1
 
@@ -67,73 +66,21 @@ class UnitGrid:
             [link.units[tuple(full[:, axis] for axis in link.axes)] for link in self.links], axis=1
         )
 
-    def tables(self, cost: npt.ArrayLike) -> "CostTables":
+    def tables(self, cost: npt.ArrayLike) -> CostTables:
         """Return the link tables of an additive cost.
 
         Args:
             cost: Cost of each unit of the grid, shape `len(units)`.
         """
         padded = np.append(np.asarray(cost, dtype=np.float64), 0.0)  # ABSENT is -1: the appended zero
-        return CostTables(self, tuple(padded[link.units].sum(axis=-1) for link in self.links))
+        tables = tuple(padded[link.units].sum(axis=-1) for link in self.links)
+        return CostTables(self.space, tuple(link.axes for link in self.links), tables)
 
     def _all_axes(self, levels: Levels) -> IntArray:
         free = [i for i, axis in enumerate(self.space.axes) if len(axis.values) > 1]
         full = np.zeros((len(levels), len(self.space.axes)), dtype=np.int32)
         full[:, free] = levels
         return full
-
-
-@dataclass(frozen=True)
-class CostTables:
-    """An additive cost of a space's networks, one table per link."""
-
-    grid: UnitGrid
-    tables: tuple[FloatArray, ...]
-
-    def total(self, levels: Levels) -> FloatArray:
-        """Return the cost of each genome, shape `n`."""
-        total = np.zeros(len(levels))
-        for flat, columns, strides in self._gathers:
-            total += flat[levels[:, columns] @ strides]
-        return total
-
-    def bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Return the lowest and highest cost at each resolution, each of shape `resolutions`.
-
-        Exact: dynamic programming along the chain over the filters that neighbouring links share.
-        """
-        return self._extreme(np.minimum), self._extreme(np.maximum)
-
-    @cached_property
-    def _gathers(self) -> list[tuple[FloatArray, list[int], IntArray]]:
-        """For each link: its flat table, the decisions to read and their strides."""
-        free = [i for i, axis in enumerate(self.grid.space.axes) if len(axis.values) > 1]
-        gathers = []
-        for link, table in zip(self.grid.links, self.tables, strict=True):
-            steps = np.cumprod((1, *table.shape[:0:-1]))[::-1]
-            used = [
-                (free.index(axis), step) for axis, step in zip(link.axes, steps, strict=True) if axis in free
-            ]
-            strides = np.array([step for _, step in used], dtype=np.int32)
-            gathers.append((np.ascontiguousarray(table).ravel(), [column for column, _ in used], strides))
-        return gathers
-
-    def _extreme(self, pick: np.ufunc) -> FloatArray:
-        held: tuple[int, ...] = ()  # axes that later links still need, beside resolution
-        best = np.zeros(len(self.grid.space.resolution.values))
-        for position, (link, table) in enumerate(zip(self.grid.links, self.tables, strict=True)):
-            later = {axis for after in self.grid.links[position + 1 :] for axis in after.axes}
-            axes = (0, *held, *(axis for axis in link.axes if axis not in (0, *held)))
-            spread = np.expand_dims(best, tuple(range(best.ndim, len(axes))))
-            order = sorted(
-                range(len(link.axes)), key=lambda i, axes=axes, link=link: axes.index(link.axes[i])
-            )
-            missing = tuple(i for i, axis in enumerate(axes) if axis not in link.axes)
-            spread = spread + np.expand_dims(table.transpose(order), missing)
-            done = tuple(i for i, axis in enumerate(axes) if axis != 0 and axis not in later)
-            best = pick.reduce(spread, axis=done) if done else spread
-            held = tuple(axis for i, axis in enumerate(axes) if axis != 0 and i not in done)
-        return best
 
 
 def unit_grid(space: SearchSpace, granularity: Granularity = "block") -> UnitGrid:
@@ -173,8 +120,11 @@ class _Builder:
 
             yield self._table((0, before, head_axis), axes, head_units)
             tail_axis = head_axis
-        axes_tail = (space.resolution, space.axes[tail_axis])
-        yield self._table((0, tail_axis), axes_tail, lambda r, c: self._tail_units(side_of[r], c))
+
+        def tail_units(resolution: int, channels: int) -> list[Unit]:
+            return self._tail_units(side_of[resolution], channels)
+
+        yield self._table((0, tail_axis), (space.resolution, space.axes[tail_axis]), tail_units)
 
     def _stem_units(self, resolution: int, filters: int) -> list[Unit]:
         bottleneck = self.space.family == "bottleneck"
@@ -202,47 +152,49 @@ class _Builder:
     def _stage(self, number: int, sides: list[int], before: int) -> Link:
         """Lay out a stage over (resolution, filters before, expansion, filters, blocks)."""
         stage, space = self.space.stages[number], self.space
-        expansions, filters = stage.expansion.values, stage.filters.values
         after = [(side - 1) // stage.stride + 1 for side in sides]
-        first = self._block_table(sides, space.axes[before].values, expansions, filters, number, stage.stride)
-        again = self._block_table(after, filters, expansions, filters, number, 1)
-        same = again[:, np.arange(len(filters)), :, np.arange(len(filters))]  # filters in = filters out
-        same = np.moveaxis(same, 0, 2)[:, None]  # resolution, 1, expansion, filters, slots
+        first = self._block_table(sides, space.axes[before].values, number, stage.stride)
         depths = np.array(stage.blocks.values)
-        repeats = [
-            np.where((depths > depth)[:, None], same[..., None, :], ABSENT)
-            for depth in range(1, int(depths[-1]))
-        ]
+        repeats: list[IntArray] = []
+        if depths[-1] > 1:  # else no genome repeats the block, and the grid must not hold it
+            same = self._repeat_table(after, number)[:, None]  # resolution, 1, expansion, filters, slot
+            repeats = [
+                np.where((depths > depth)[:, None], same[..., None, :], ABSENT)
+                for depth in range(1, int(depths[-1]))
+            ]
         shape = (*first.shape[:4], len(depths))
         slots = [np.broadcast_to(part, (*shape, part.shape[-1])) for part in (first[..., None, :], *repeats)]
         base = 2 + 3 * number
         return Link((0, before, base, base + 1, base + 2), np.concatenate(slots, axis=-1))
 
-    def _block_table(
-        self,
-        sides: list[int],
-        channels: tuple[int, ...],
-        expansions: tuple[int, ...],
-        filters: tuple[int, ...],
-        number: int,
-        stride: int,
-    ) -> IntArray:
-        """Return units of one block over (resolution, channels in, expansion, filters, slot)."""
-        axes = self.space.stages[number]
-        diagonal = stride == 1 and channels is filters  # a repeat: only filters in = filters out is ever used
-        rows: list[list[int]] = []
-        for side, c_in, expansion, f_out in product(sides, channels, expansions, filters):
-            if diagonal and c_in != f_out:
-                rows.append([])
-                continue
-            stage = Stage(expansion=expansion, filters=f_out, blocks=1, stride=stride, kernel=axes.kernel)
-            rows.append(self._number([blocks.block(self._arch, stage, self._shape(c_in, side), stride)]))
-        width = max(map(len, rows))
-        padded = [row + [ABSENT] * (width - len(row)) for row in rows]
-        shape = (len(sides), len(channels), len(expansions), len(filters), width)
-        return np.array(padded, dtype=np.int32).reshape(shape)
+    def _block_table(self, sides: list[int], channels: tuple[int, ...], number: int, stride: int) -> IntArray:
+        """Return units of a stage's first block over (resolution, channels in, expansion, filters, slot)."""
+        stage = self.space.stages[number]
+        choices = list(product(sides, channels, stage.expansion.values, stage.filters.values))
+        rows = [self._block(side, c_in, e, f, number=number, stride=stride) for side, c_in, e, f in choices]
+        shape = (len(sides), len(channels), len(stage.expansion.values), len(stage.filters.values), -1)
+        return _padded(rows).reshape(shape)
+
+    def _repeat_table(self, sides: list[int], number: int) -> IntArray:
+        """Return units of a stage's other blocks over (resolution, expansion, filters in and out, slot)."""
+        stage = self.space.stages[number]
+        choices = list(product(sides, stage.expansion.values, stage.filters.values))
+        rows = [self._block(side, f, e, f, number=number, stride=1) for side, e, f in choices]
+        return _padded(rows).reshape(len(sides), len(stage.expansion.values), len(stage.filters.values), -1)
+
+    def _block(
+        self, side: int, c_in: int, expansion: int, filters: int, *, number: int, stride: int
+    ) -> list[int]:
+        kernel = self.space.stages[number].kernel
+        stage = Stage(expansion=expansion, filters=filters, blocks=1, stride=stride, kernel=kernel)
+        return self._number([blocks.block(self._arch, stage, self._shape(c_in, side), stride)])
 
     def _number(self, made: list[Unit]) -> list[int]:
         if self.granularity == "op":
             made = [single for unit in made for single in unit.split()]
         return [self.units.setdefault(unit, len(self.units)) for unit in made]
+
+
+def _padded(rows: list[list[int]]) -> IntArray:
+    width = max(map(len, rows))
+    return np.array([row + [ABSENT] * (width - len(row)) for row in rows], dtype=np.int32)

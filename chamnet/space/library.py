@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chamnet.errors import ConfigError
-
-from .space import Axis, SearchSpace, StageAxes
+from chamnet.space.space import Axis, SearchSpace, StageAxes
 
 __all__ = ["available_spaces", "load_space"]
 

@@ -5,6 +5,7 @@ A genome is one integer per decision, the value itself (`224, 32, 24, 4, 40, ...
 that tables can be gathered from directly.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,13 @@ class SearchSpace:
         """The axes with a choice; a genome has one integer for each."""
         return tuple(axis for axis in self.axes if len(axis.values) > 1)
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of everything but the name: another space's tables are never used for it."""
+        template = self._template
+        facts = (self.family, self.axes, [(s.stride, s.kernel) for s in self.stages], template)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+
     @property
     def sizes(self) -> npt.NDArray[np.int32]:
         """Number of values of each decision, shape `d`."""
@@ -118,13 +126,13 @@ class SearchSpace:
             head=value[self.head.name],
         )
 
-    def decode(self, genome: Sequence[int], name: str = "") -> Network:
-        """Return the network of a genome.
+    def decode(self, genome: Sequence[int]) -> Network:
+        """Return the network of a genome, named after it (`224-32-24-4-40-...`).
 
         Raises:
             ConfigError: Not a genome of this space.
         """
-        return self.architecture(genome).build(name)
+        return self.architecture(genome).build("-".join(map(str, genome)))
 
     def genome(self, architecture: Architecture) -> Genome:
         """Return the genome of an architecture.

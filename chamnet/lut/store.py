@@ -1,0 +1,326 @@
+"""The table on disk: SQLite, append-only, one row per visit.
+
+Every visit is committed when it arrives, so that killing either side at any moment loses at most the
+visits in flight. A visit's id is unique: appending one twice stores it once. Two hosts can share a store
+on one machine (write-ahead log, short immediate transactions, busy time-out).
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from chamnet.errors import StoreError
+from chamnet.lut.platform import Platform
+from chamnet.records import Conditions, Mode, Status, Visit
+
+__all__ = ["PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
+
+SCHEMA_VERSION = 1
+ItemKind = Literal["unit", "network", "model"]
+PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
+_ATTEMPTS = 3  # crashes or stalls of an item before it is given up
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE lut (
+    id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, platform TEXT NOT NULL);
+CREATE TABLE item (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',
+    UNIQUE (kind, key));
+CREATE TABLE visit (
+    id INTEGER PRIMARY KEY, visit_id TEXT NOT NULL UNIQUE,
+    lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item,
+    mode TEXT NOT NULL, status TEXT NOT NULL, samples_ns BLOB NOT NULL, cpu_samples_ns BLOB NOT NULL,
+    preempted INTEGER NOT NULL, noop_ns INTEGER, started_unix_ms INTEGER NOT NULL,
+    conditions TEXT NOT NULL, message TEXT NOT NULL);
+CREATE INDEX visit_of_item ON visit (lut_id, item_id);
+CREATE TABLE executed (
+    lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item, keys TEXT NOT NULL,
+    PRIMARY KEY (lut_id, item_id)) WITHOUT ROWID;
+CREATE TABLE derived (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+_NETWORK_FILESYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "fuse.sshfs",
+    "afs",
+    "ceph",
+    "glusterfs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVisit:
+    """A visit with what it measured.
+
+    Attributes:
+        kind: `unit`, `network` or `model`.
+        key: Unit key, or digest of a network or model file.
+        name: For people; empty for units.
+        mode: `ring` or `loop`.
+        visit: The samples.
+    """
+
+    kind: ItemKind
+    key: str
+    name: str
+    mode: Mode
+    visit: Visit
+
+
+class Store:
+    """An open table. Not thread-safe: one per thread.
+
+    Raises:
+        StoreError: From every method, where the file is corrupt, from a newer version, locked or full.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True) -> Self:
+        """Open a store, making it where there is none.
+
+        Raises:
+            StoreError: It cannot be opened, is not ours, is from a newer version, or lies on a network
+                filesystem (SQLite's locks do not hold there).
+        """
+        if not create and not path.exists():
+            raise StoreError(
+                f"{path}: no such store; `chamnet-host profile` makes it, or choose one with --db"
+            )
+        _refuse_network_filesystem(path)
+        with _translated(path):
+            connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+            try:
+                _prepare(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def add_platform(self, platform: Platform) -> int:
+        """Return the id of a platform's table, adding it where it is new."""
+        text = json.dumps(asdict(platform))
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO lut (digest, platform) VALUES (?, ?)", (platform.digest, text))
+            row = db.execute("SELECT id FROM lut WHERE digest = ?", (platform.digest,)).fetchone()
+        return int(row[0])
+
+    def platforms(self) -> dict[int, Platform]:
+        """Return the platforms measured, by id."""
+        rows = self._query("SELECT id, platform FROM lut ORDER BY id")
+        return {row[0]: Platform(**json.loads(row[1])) for row in rows}
+
+    def append(
+        self, lut_id: int, kind: ItemKind, key: str, mode: Mode, visit: Visit, *, name: str = ""
+    ) -> bool:
+        """Commit one visit; returns False where its id was stored before."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO item (kind, key, name) VALUES (?, ?, ?)", (kind, key, name))
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO visit (visit_id, lut_id, item_id, mode, status, samples_ns, cpu_samples_ns,"
+                " preempted, noop_ns, started_unix_ms, conditions, message)"
+                " SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM item WHERE kind = ? AND key = ?",
+                (visit.visit_id, lut_id, mode, *_pack(visit), kind, key),
+            )
+        return cursor.rowcount == 1
+
+    def visits(self, lut_id: int, kind: ItemKind | None = None) -> Iterator[StoredVisit]:
+        """Yield the visits of a table in the order they were stored."""
+        query = (
+            "SELECT kind, key, name, mode, visit_id, status, samples_ns, cpu_samples_ns, preempted, noop_ns,"
+            " started_unix_ms, conditions, message FROM visit JOIN item ON item.id = item_id"
+            " WHERE lut_id = ? AND (? IS NULL OR kind = ?) ORDER BY visit.id"
+        )
+        for row in self._query(query, (lut_id, kind, kind)):
+            yield StoredVisit(row[0], row[1], row[2], row[3], _unpack(row[4:]))
+
+    def visit_ids(self, lut_id: int) -> set[str]:
+        """Return the ids of all stored visits of a table."""
+        return {row[0] for row in self._query("SELECT visit_id FROM visit WHERE lut_id = ?", (lut_id,))}
+
+    def failed_items(self, lut_id: int) -> dict[tuple[ItemKind, str], str]:
+        """Return the items that need not be asked for again, with the reason.
+
+        Those the device cannot run, and those that broke or stalled it three times.
+        """
+        rows = self._query(
+            "SELECT kind, key, status, message, COUNT(*) FROM visit JOIN item ON item.id = item_id"
+            " WHERE lut_id = ? AND status IN ('unsupported', 'fallback', 'crashed', 'timeout')"
+            " GROUP BY kind, key, status IN ('crashed', 'timeout')",
+            (lut_id,),
+        )
+        return {
+            (kind, key): f"{status}: {message}"
+            for kind, key, status, message, count in rows
+            if status not in PASSING or count >= _ATTEMPTS
+        }
+
+    def failures(self, lut_id: int, kind: ItemKind, key: str) -> int:
+        """Return how often an item broke or stalled the device."""
+        rows = self._query(
+            "SELECT COUNT(*) FROM visit JOIN item ON item.id = item_id"
+            " WHERE lut_id = ? AND kind = ? AND key = ? AND status IN ('crashed', 'timeout')",
+            (lut_id, kind, key),
+        )
+        return int(rows[0][0])
+
+    def set_executed(self, lut_id: int, key: str, executed: tuple[str, ...]) -> None:
+        """Keep what the runtime executes for a unit."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO item (kind, key) VALUES ('unit', ?)", (key,))
+            db.execute(
+                "INSERT OR REPLACE INTO executed SELECT ?, id, ? FROM item WHERE kind = 'unit' AND key = ?",
+                (lut_id, json.dumps(executed), key),
+            )
+
+    def executed(self, lut_id: int) -> dict[str, tuple[str, ...]]:
+        """Return unit key -> executed keys."""
+        query = "SELECT key, keys FROM executed JOIN item ON item.id = item_id WHERE lut_id = ?"
+        return {row[0]: tuple(json.loads(row[1])) for row in self._query(query, (lut_id,))}
+
+    def get(self, key: str) -> str | None:
+        """Return a setting of the workspace, such as the last target; None if unset."""
+        rows = self._query("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def put(self, key: str, value: str) -> None:
+        """Keep a setting of the workspace."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def cached(self, key: str) -> bytes | None:
+        """Return derived data kept under a key that names all it was derived from; None if absent."""
+        rows = self._query("SELECT value FROM derived WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def cache(self, key: str, value: bytes, *, replaces: str) -> None:
+        """Keep derived data, dropping what was kept under keys that start with `replaces`."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM derived WHERE substr(key, 1, ?) = ?", (len(replaces), replaces))
+            db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (key, value))
+
+    def state(self, lut_id: int) -> int:
+        """Return a number that changes whenever a visit is stored in a table."""
+        rows = self._query("SELECT COALESCE(MAX(id), 0) FROM visit WHERE lut_id = ?", (lut_id,))
+        return int(rows[0][0])
+
+    def _query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with _translated(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _translated(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("BEGIN IMMEDIATE")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreError(f"{path}: an SQLite file, but not a ChamNet store; choose another with --db")
+        for statement in _SCHEMA.split(";\n"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute("COMMIT")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: written by a newer ChamNet (schema {version}, this one reads up to {SCHEMA_VERSION});"
+            " upgrade ChamNet or choose another store with --db"
+        )
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {_advice(error)} ({error})") from error
+
+
+def _advice(error: sqlite3.Error) -> str:
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # low byte: the primary code
+    return {
+        sqlite3.SQLITE_FULL: "the disk is full; free some space and run the same command again, nothing stored is lost",
+        sqlite3.SQLITE_IOERR: "the disk does not take or give data; mend it and run the same command again",
+        sqlite3.SQLITE_BUSY: "another process holds the store; wait for it, then run the same command again",
+        sqlite3.SQLITE_READONLY: "the store cannot be written; check its permissions",
+        sqlite3.SQLITE_CANTOPEN: "the store cannot be opened; check that its folder exists and may be written",
+        sqlite3.SQLITE_NOTADB: "not a ChamNet store; choose another with --db",
+        sqlite3.SQLITE_CORRUPT: "the store is damaged; `sqlite3 FILE .recover` saves what can be, or start anew with --db",
+    }.get(code, "the store failed")
+
+
+def _refuse_network_filesystem(path: Path) -> None:
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return  # not Linux
+    folder = path.resolve().parent
+    kinds = {mount.split()[1]: mount.split()[2] for mount in mounts}
+    holding = next((kinds[str(up)] for up in (folder, *folder.parents) if str(up) in kinds), "")
+    if holding in _NETWORK_FILESYSTEMS:
+        raise StoreError(
+            f"{path}: lies on a network filesystem ({holding}), where SQLite's locks fail; use a local --db"
+        )
+
+
+def _pack(visit: Visit) -> tuple[object, ...]:
+    samples = [np.array(s, dtype="<i8").tobytes() for s in (visit.samples_ns, visit.cpu_samples_ns)]
+    conditions = json.dumps(asdict(visit.conditions))
+    facts = (visit.preempted, visit.noop_ns, visit.started_unix_ms, conditions, visit.message)
+    return (visit.status, *samples, *facts)
+
+
+def _unpack(row: tuple[Any, ...]) -> Visit:
+    visit_id, status, samples, cpu_samples, preempted, noop_ns, started, conditions, message = row
+    return Visit(
+        visit_id=visit_id,
+        status=status,
+        samples_ns=tuple(np.frombuffer(samples, dtype="<i8").tolist()),
+        cpu_samples_ns=tuple(np.frombuffer(cpu_samples, dtype="<i8").tolist()),
+        preempted=preempted,
+        noop_ns=noop_ns,
+        started_unix_ms=started,
+        conditions=Conditions(**json.loads(conditions)),
+        message=message,
+    )
