@@ -1,0 +1,1 @@
+"""Runtimes that models are measured on: one file each."""

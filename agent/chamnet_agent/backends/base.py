@@ -1,0 +1,84 @@
+"""The seam between measuring and the runtimes that are measured."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from chamnet.records import Component, Item
+from chamnet.units import Unit
+
+__all__ = ["Backend", "Prepared", "Workload"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What a backend builds: a chain of units, a model file or, with neither, the empty model.
+
+    Attributes:
+        blocks: The chain, in order; weights are random, from the seed given beside it.
+        model: An ONNX file, from outside: not to be trusted.
+    """
+
+    blocks: tuple[Unit, ...] = ()
+    model: bytes | None = None
+
+    @classmethod
+    def of(cls, item: Item) -> "Workload":
+        """Return what an item asks for.
+
+        Raises:
+            ValueError: One of its unit keys is malformed.
+        """
+        return cls(blocks=tuple(map(Unit.parse, item.blocks)), model=item.model)
+
+
+class Prepared(Protocol):
+    """A workload that is built and loaded, with its inputs filled."""
+
+    def run(self) -> object:
+        """Run it once, to the end. Only this is timed: nothing is allocated, copied or checked in here."""
+        ...
+
+
+class Backend(Protocol):
+    """Builds and runs workloads on this device.
+
+    Made once per worker process with the number of threads it computes with, and used from one thread. It keeps
+    no workload alive by itself: what is dropped is freed. It may leave its thread with other floating-point
+    settings, such as no subnormal numbers. A crash in it ends the worker, which is reported and
+    replaced, so it need not guard against its runtime. Every error of the runtime that means "cannot run this"
+    is raised as `UnsupportedOpError`; any other exception ends the worker.
+    """
+
+    def __init__(self, *, threads: int) -> None:
+        """Load the runtime."""
+        ...
+
+    @staticmethod
+    def describe() -> Component:
+        """Return name, version, provider, element types and, if it is not usable here, why.
+
+        The server process calls this too: it must not import the runtime, and takes milliseconds.
+        """
+        ...
+
+    def prepare(self, workload: Workload, *, seed: int, slot: int) -> Prepared:
+        """Build and load a workload.
+
+        Args:
+            workload: What to build.
+            seed: Of its weights and inputs.
+            slot: Its place in the ring. Workloads of even and odd slots swap two activation buffers, where the
+                runtime can share them: one finds its input in the caches as a network's next layer does.
+
+        Raises:
+            UnsupportedOpError: The runtime cannot run it; says what it said.
+        """
+        ...
+
+    def resolve(self, workload: Workload, *, seed: int) -> tuple[str, ...]:
+        """Return the keys of what the runtime executes for a workload, in order.
+
+        Raises:
+            UnsupportedOpError: The runtime cannot run it.
+        """
+        ...

@@ -1,0 +1,29 @@
+"""What the agent was asked to do, parsed once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["AgentConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """How to serve.
+
+    Attributes:
+        state_dir: Holds the lock, the token and `agent.json`.
+        host: Address to listen on; loopback only.
+        port: TCP port; 0 lets the system choose.
+        backend: Runs what a request names no backend for; in the registry.
+        cores: What the worker is pinned to.
+        threads: The backend computes with.
+        lease_s: Seconds without a request after which the agent ends; 0 for never.
+    """
+
+    state_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    backend: str
+    cores: tuple[int, ...]
+    threads: int = 1
+    lease_s: float = 600.0

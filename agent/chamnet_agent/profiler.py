@@ -1,0 +1,219 @@
+"""Measuring: build, warm up, time; raw samples out, nothing summed up.
+
+Why a ring: in a hot loop an operator finds its weights in the first caches, in a network it does not. Items that
+take turns leave each other the caches as a network's layers do; empty models among them show what a call costs.
+"""
+
+import gc
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from chamnet import stats
+from chamnet.clock import Clock
+from chamnet.errors import UnsupportedOpError
+from chamnet.records import Conditions, Item, Policy, Resolved, Visit
+from chamnet_agent.backends.base import Backend, Prepared, Workload
+from chamnet_agent.board import NOBODY
+
+__all__ = ["Bench", "Profiler", "ring_order"]
+
+_NOOP = Workload()
+_TRIES_PER_LAP = 2  # in a loop: how often a descheduled sample is taken again, on average
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What measuring needs of the machine.
+
+    Attributes:
+        clock: Times the calls.
+        conditions: Reads what the device is like.
+        switches: Returns how often this thread was descheduled against its will so far.
+        unix_ms: Returns the time of day.
+        mark: Says which item is built or run next.
+    """
+
+    clock: Clock
+    conditions: Callable[[], Conditions]
+    switches: Callable[[], int]
+    unix_ms: Callable[[], int]
+    mark: Callable[[int], None]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A built item, or an empty model (`NOBODY`), and the samples taken of it."""
+
+    index: int
+    prepared: Prepared
+    wall_ns: list[int] = field(default_factory=list)
+    cpu_ns: list[int] = field(default_factory=list)
+    preempted: int = 0
+
+    def clear(self) -> None:
+        self.wall_ns.clear()
+        self.cpu_ns.clear()
+        self.preempted = 0
+
+
+class Profiler:
+    """Measures items on one backend, one after the other, in the calling thread.
+
+    Args:
+        backend: Runs them.
+        bench: The machine.
+        threads: The backend computes with; above one, the thread's CPU time says nothing and is left out.
+    """
+
+    def __init__(self, backend: Backend, *, bench: Bench, threads: int) -> None:
+        self._backend = backend
+        self._bench = bench
+        self._threads = threads
+
+    def measure(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
+        """Measure items under a policy; each has its visit once this is exhausted."""
+        return self._ring(items, policy) if policy.mode == "ring" else self._loop(items, policy)
+
+    def resolve(self, items: Sequence[Item], *, seed: int = 0) -> Iterator[Resolved]:
+        """Say what the runtime executes for each item."""
+        for index, item in enumerate(items):
+            self._bench.mark(index)
+            try:
+                executed = self._backend.resolve(Workload.of(item), seed=seed)
+            except UnsupportedOpError as error:
+                resolved = Resolved(visit_id=item.visit_id, status="unsupported", message=str(error))
+            else:
+                resolved = Resolved(visit_id=item.visit_id, status="ok", executed=executed)
+            self._bench.mark(NOBODY)
+            yield resolved
+
+    def _ring(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
+        started = self._bench.unix_ms()
+        ring: list[_Entry] = []
+        for index in ring_order(len(items), policy):
+            try:
+                ring.append(self._build(items, index, policy, slot=len(ring)))
+            except UnsupportedOpError as error:
+                yield _unsupported(items[index], error)
+        if all(entry.index == NOBODY for entry in ring):
+            return
+        with _without_collector():
+            self._laps(ring, policy.warmup_laps)
+            for entry in ring:
+                entry.clear()
+            self._laps(ring, policy.laps)
+        self._bench.mark(NOBODY)
+        noop_ns = _median_ns([ns for entry in ring if entry.index == NOBODY for ns in entry.wall_ns])
+        conditions = self._bench.conditions()
+        for entry in sorted(ring, key=lambda entry: entry.index):
+            if entry.index != NOBODY:
+                yield self._visit(items[entry.index], entry, noop_ns, conditions, started)
+
+    def _loop(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
+        noop_ns = None
+        if policy.noops:
+            noop_ns = _median_ns(self._alone(self._build(items, NOBODY, policy, slot=0), policy).wall_ns)
+        for index, item in enumerate(items):
+            started = self._bench.unix_ms()
+            try:
+                entry = self._build(items, index, policy, slot=0)
+            except UnsupportedOpError as error:
+                yield _unsupported(item, error)
+                continue
+            self._alone(entry, policy)
+            self._bench.mark(NOBODY)
+            yield self._visit(item, entry, noop_ns, self._bench.conditions(), started)
+
+    def _build(self, items: Sequence[Item], index: int, policy: Policy, *, slot: int) -> _Entry:
+        """Prepare an item, or an empty model, and run it once: the first call pays for what is lazy."""
+        self._bench.mark(index)
+        workload = _NOOP if index == NOBODY else Workload.of(items[index])
+        prepared = self._backend.prepare(workload, seed=policy.seed, slot=slot)
+        self._bench.mark(index)
+        prepared.run()
+        self._bench.mark(NOBODY)
+        return _Entry(index, prepared)
+
+    def _laps(self, ring: Sequence[_Entry], laps: int) -> None:
+        for _ in range(laps):
+            for entry in ring:
+                self._time(entry)
+
+    def _alone(self, entry: _Entry, policy: Policy) -> _Entry:
+        with _without_collector():
+            self._laps([entry], policy.warmup_laps)
+            entry.clear()
+            tries = _TRIES_PER_LAP * policy.laps
+            while len(entry.wall_ns) < policy.laps and tries:
+                self._time(entry)
+                tries -= 1
+        return entry
+
+    def _time(self, entry: _Entry) -> None:
+        """Time one call; drop it if the thread was descheduled meanwhile."""
+        bench = self._bench
+        bench.mark(entry.index)
+        run, now_ns, cpu_now_ns = entry.prepared.run, bench.clock.now_ns, bench.clock.cpu_ns
+        switches = bench.switches()
+        cpu_start_ns = cpu_now_ns()
+        start_ns = now_ns()
+        run()
+        stop_ns = now_ns()
+        cpu_stop_ns = cpu_now_ns()
+        if bench.switches() != switches:
+            entry.preempted += 1
+            return
+        entry.wall_ns.append(stop_ns - start_ns)
+        entry.cpu_ns.append(cpu_stop_ns - cpu_start_ns)
+
+    def _visit(
+        self, item: Item, entry: _Entry, noop_ns: int | None, conditions: Conditions, started_unix_ms: int
+    ) -> Visit:
+        lost = "" if entry.wall_ns else f"all {entry.preempted} samples were descheduled: {_CROWDED}"
+        return Visit(
+            visit_id=item.visit_id,
+            status="timeout" if lost else "ok",
+            samples_ns=tuple(entry.wall_ns),
+            cpu_samples_ns=tuple(entry.cpu_ns) if self._threads == 1 else (),
+            preempted=entry.preempted,
+            noop_ns=noop_ns,
+            started_unix_ms=started_unix_ms,
+            conditions=conditions,
+            message=lost,
+        )
+
+
+_CROWDED = "something else runs on the worker's cores; stop it, or choose others with --cores"
+
+
+def ring_order(items: int, policy: Policy) -> list[int]:
+    """Return the indices of the items in the order of the ring, `NOBODY` for an empty model.
+
+    Items are shuffled by the policy's seed; empty models are spread evenly.
+    """
+    order = list(range(items))
+    random.Random(policy.seed).shuffle(order)
+    for noop in reversed(range(policy.noops)):
+        order.insert((noop * items) // policy.noops, NOBODY)
+    return order
+
+
+def _unsupported(item: Item, error: UnsupportedOpError) -> Visit:
+    return Visit(visit_id=item.visit_id, status="unsupported", message=str(error))
+
+
+def _median_ns(samples_ns: Sequence[int]) -> int | None:
+    return round(stats.median(samples_ns)) if samples_ns else None
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector from running between or inside timed calls."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

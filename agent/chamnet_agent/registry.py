@@ -1,0 +1,117 @@
+"""Names of backends and meters -> classes, loaded when asked for.
+
+Third parties add theirs through the entry-point groups `chamnet.backends` and `chamnet.meters`; a built-in name
+wins over theirs.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Protocol, cast
+
+from chamnet.errors import ConfigError
+from chamnet.records import Component
+from chamnet_agent.backends.base import Backend
+from chamnet_agent.power.base import PowerMeter
+
+__all__ = ["BACKENDS", "METERS", "backends", "default_backend", "load_backend", "meters", "why_not"]
+
+BACKENDS = {"onnxruntime": "chamnet_agent.backends.onnxruntime:OnnxRuntimeBackend"}
+
+METERS = {"rapl": "chamnet_agent.power.rapl:RaplMeter"}
+
+
+class Described(Protocol):
+    """A plug-in class: says what it is without loading what it needs."""
+
+    @staticmethod
+    def describe() -> Component:
+        """Return name, version and whether it is usable here."""
+        ...
+
+
+def backends() -> tuple[Component, ...]:
+    """Return every known backend, usable or not."""
+    return tuple(_described(_targets("chamnet.backends", BACKENDS)))
+
+
+def meters() -> tuple[Component, ...]:
+    """Return every known meter, usable or not."""
+    return tuple(_described(_targets("chamnet.meters", METERS)))
+
+
+def why_not(name: str) -> str | None:
+    """Return None if a backend or meter is usable here, else the reason.
+
+    Raises:
+        ConfigError: There is no such backend or meter.
+    """
+    known = {each.name: each for each in (*backends(), *meters())}
+    if name not in known:
+        raise ConfigError(f"unknown backend or meter {name!r}; known: {', '.join(sorted(known))}")
+    return known[name].why_not
+
+
+def default_backend() -> str:
+    """Return the first usable backend.
+
+    Raises:
+        ConfigError: None is usable; says what to install.
+    """
+    known = backends()
+    for each in known:
+        if each.why_not is None:
+            return each.name
+    reasons = "; ".join(f"{each.name}: {each.why_not}" for each in known)
+    raise ConfigError(f"no backend is usable here: {reasons}")
+
+
+def load_backend(name: str) -> type[Backend]:
+    """Return the class of a backend.
+
+    Raises:
+        ConfigError: There is no such backend, or it is not usable here; says why.
+    """
+    targets = _targets("chamnet.backends", BACKENDS)
+    if name not in targets:
+        raise ConfigError(f"unknown backend {name!r}; known: {', '.join(sorted(targets))}")
+    backend = cast(type[Backend], _load(targets[name]))
+    if reason := backend.describe().why_not:
+        raise ConfigError(f"backend {name!r} is not usable here: {reason}")
+    return backend
+
+
+def load_meter(name: str) -> type[PowerMeter]:
+    """Return the class of a meter.
+
+    Raises:
+        ConfigError: There is no such meter.
+    """
+    targets = _targets("chamnet.meters", METERS)
+    if name not in targets:
+        raise ConfigError(f"unknown meter {name!r}; known: {', '.join(sorted(targets))}")
+    return cast(type[PowerMeter], _load(targets[name]))
+
+
+def _targets(group: str, own: Mapping[str, str]) -> dict[str, str]:
+    return {each.name: each.value for each in entry_points(group=group)} | dict(own)
+
+
+def _described(targets: Mapping[str, str]) -> Iterator[Component]:
+    for name, target in targets.items():
+        try:
+            described = cast(Described, _load(target))
+        except ConfigError as error:  # a broken plug-in must not take the agent down
+            yield Component(name=name, why_not=str(error))
+        else:
+            yield described.describe()
+
+
+def _load(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"plug-in {target} does not load: {error}; reinstall or remove its package"
+        ) from error

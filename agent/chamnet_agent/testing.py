@@ -1,0 +1,214 @@
+"""A backend that does as it is told, and the contract that every backend keeps; shipped for plug-ins' tests."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from chamnet.errors import UnsupportedOpError
+from chamnet.ops import OpSpec
+from chamnet.records import Component
+from chamnet.units import Unit
+from chamnet_agent.backends.base import Backend, Workload
+
+__all__ = ["BackendContract", "FakeBackend", "Script", "install_fake_backend"]
+
+_HANG_S = 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What a fake backend does, by unit signature or key; `noop` is the empty model, `model` a model file.
+
+    Attributes:
+        run_ns: What its runs take, in turn, then over again; nothing where it is not named.
+        unsupported: What it refuses.
+        aborts: What ends the process when run.
+        hangs: What never returns when run.
+        says: What it prints to stdout while it builds, as runtimes do.
+    """
+
+    run_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    unsupported: frozenset[str] = frozenset()
+    aborts: frozenset[str] = frozenset()
+    hangs: frozenset[str] = frozenset()
+    says: str = ""
+
+
+class FakeBackend:
+    """Keeps the `Backend` contract without a runtime.
+
+    Args:
+        threads: Ignored.
+        script: What it does; a subclass may set it as an attribute instead.
+        spend: Lets so many nanoseconds pass; really sleeps by default.
+    """
+
+    script = Script()
+
+    def __init__(
+        self, *, threads: int = 1, script: Script | None = None, spend: Callable[[int], None] | None = None
+    ) -> None:
+        self._script = script or self.script
+        self._spend = spend or _sleep_ns
+
+    @staticmethod
+    def describe() -> Component:
+        """Return that it is always there."""
+        return Component(name="fake", version="1", provider="none", dtypes=("f32",))
+
+    def prepare(self, workload: Workload, *, seed: int, slot: int) -> "FakeModel":
+        """Return a model that does what the script says.
+
+        Raises:
+            UnsupportedOpError: The script says so.
+        """
+        names = self._checked(workload)
+        if self._script.says:
+            os.write(1, self._script.says.encode())
+        return FakeModel(names, self._script, self._spend)
+
+    def resolve(self, workload: Workload, *, seed: int) -> tuple[str, ...]:
+        """Return a made-up key per operator.
+
+        Raises:
+            UnsupportedOpError: The script says so.
+        """
+        names = self._checked(workload)
+        if names & self._script.aborts:
+            os.abort()
+        return tuple(f"fake:{op.key}" for unit in workload.blocks for op in unit.all_ops) or ("fake:model",)
+
+    def _checked(self, workload: Workload) -> set[str]:
+        names = _names(workload)
+        strange = [unit.key for unit in workload.blocks if unit.dtype not in self.describe().dtypes]
+        if refused := sorted(names & self._script.unsupported) + strange:
+            raise UnsupportedOpError(f"backend fake cannot run {refused[0]}; try another backend")
+        if workload.model is not None and not workload.model:
+            raise UnsupportedOpError("backend fake cannot run an empty model file")
+        return names
+
+
+class FakeModel:
+    """A model of the fake backend."""
+
+    def __init__(self, names: set[str], script: Script, spend: Callable[[int], None]) -> None:
+        self._aborts = bool(names & script.aborts)
+        self._hangs = bool(names & script.hangs)
+        self._spend = spend
+        named = sorted(names & script.run_ns.keys())
+        self._takes_ns: Iterator[int] = itertools.cycle(script.run_ns[named[0]] if named else (0,))
+
+    def run(self) -> None:
+        """Do what the script says."""
+        if self._aborts:
+            os.abort()
+        if self._hangs:
+            time.sleep(_HANG_S)
+        self._spend(next(self._takes_ns))
+
+
+def install_fake_backend(folder: Path, script: Script) -> None:
+    """Write a distribution into `folder` that offers the backend `fake`, as a third party's would.
+
+    With `folder` on the Python path of server and worker, they find it through its entry point.
+    """
+    (folder / "chamnet_fake_backend.py").write_text(
+        "from chamnet_agent.testing import FakeBackend, Script\n\n\n"
+        f"class Backend(FakeBackend):\n    script = {script!r}\n",
+        encoding="utf-8",
+    )
+    info = folder / "chamnet_fake_backend-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: chamnet-fake-backend\nVersion: 1\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        "[chamnet.backends]\nfake = chamnet_fake_backend:Backend\n", encoding="utf-8"
+    )
+
+
+def _names(workload: Workload) -> set[str]:
+    if workload.model is not None:
+        return {"model"}
+    names = {name for unit in workload.blocks for name in (unit.key, unit.signature)}
+    return names or {"noop"}
+
+
+def _sleep_ns(duration_ns: int) -> None:
+    if duration_ns:
+        time.sleep(duration_ns / 1e9)
+
+
+_CONV = OpSpec(kind="conv", in_c=3, in_h=16, in_w=16, out_c=16, kernel=3, stride=2, act="relu6")
+_DEPTHWISE = OpSpec(kind="conv", in_c=16, in_h=8, in_w=8, out_c=16, kernel=5, groups=16, act="relu6")
+_PROJECT = OpSpec(kind="conv", in_c=16, in_h=8, in_w=8, out_c=16, add=True)
+_POOL = OpSpec(kind="gap", in_c=16, in_h=8, in_w=8, out_c=16)
+_LINEAR = OpSpec(kind="linear", in_c=16, out_c=10)
+_LARGE = OpSpec(kind="conv", in_c=64, in_h=224, in_w=224, out_c=64, kernel=3, groups=64)
+
+_WORKLOADS = {
+    "empty": Workload(),
+    "conv": Workload(blocks=(Unit((_CONV,)),)),
+    "residual": Workload(blocks=(Unit((_PROJECT,)),)),
+    "block": Workload(blocks=(Unit((_DEPTHWISE, _PROJECT), skip=True),)),
+    "network": Workload(blocks=(Unit((_CONV,)), Unit((_DEPTHWISE, _PROJECT), skip=True), Unit((_POOL,)), Unit((_LINEAR,)))),
+}  # fmt: skip
+
+
+class BackendContract:
+    """What every backend keeps. Subclass it as `Test...` and give a `backend` fixture."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the backend under test."""
+        raise NotImplementedError("give a backend fixture")
+
+    def test_it_describes_itself_as_usable(self, backend: Backend) -> None:
+        """It has a name, a version and element types, and is usable here."""
+        component = backend.describe()
+        assert component.name
+        assert component.version
+        assert component.dtypes
+        assert component.why_not is None
+
+    @pytest.mark.parametrize("name", _WORKLOADS)
+    @pytest.mark.parametrize("slot", [0, 1])
+    def test_it_runs_again_and_again(self, backend: Backend, name: str, slot: int) -> None:
+        """Every kind of workload runs in every slot."""
+        prepared = backend.prepare(_WORKLOADS[name], seed=0, slot=slot)
+        for _ in range(3):
+            prepared.run()
+
+    def test_workloads_live_side_by_side(self, backend: Backend) -> None:
+        """Shared buffers that grow leave the models that were built before intact."""
+        small = [backend.prepare(each, seed=0, slot=i) for i, each in enumerate(_WORKLOADS.values())]
+        large = backend.prepare(Workload(blocks=(Unit((_LARGE,)),)), seed=0, slot=0)
+        for prepared in (*small, large, *small):
+            prepared.run()
+
+    def test_it_refuses_a_dtype_it_lacks(self, backend: Backend) -> None:
+        """An element type that it does not name is refused."""
+        assert "int8" not in backend.describe().dtypes, "give an element type that it lacks"
+        op = OpSpec(kind="conv", in_c=8, in_h=4, in_w=4, out_c=8, dtype="int8")
+        with pytest.raises(UnsupportedOpError):
+            backend.prepare(Workload(blocks=(Unit((op,)),)), seed=0, slot=0)
+
+    def test_it_refuses_a_broken_model_file(self, backend: Backend) -> None:
+        """A file that is no model is neither run nor resolved."""
+        broken = Workload(model=b"")
+        with pytest.raises(UnsupportedOpError):
+            backend.prepare(broken, seed=0, slot=0)
+        with pytest.raises(UnsupportedOpError):
+            backend.resolve(broken, seed=0)
+
+    def test_it_says_what_it_executes(self, backend: Backend) -> None:
+        """Executed keys are text, the same each time, whatever the weights."""
+        executed = backend.resolve(_WORKLOADS["network"], seed=0)
+        assert executed
+        assert all(isinstance(key, str) and key for key in executed)
+        assert backend.resolve(_WORKLOADS["network"], seed=1) == executed

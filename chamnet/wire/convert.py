@@ -1,0 +1,311 @@
+"""Records to messages and back: nothing else knows both.
+
+`x_message(record)` writes, `x_record(message)` reads. Reading raises `ValueError` for a message that no record
+can hold, such as a status from a newer peer.
+"""
+
+from typing import cast
+
+from chamnet import errors
+from chamnet.records import (
+    Component,
+    Conditions,
+    CoreCluster,
+    DeviceInfo,
+    Item,
+    Mode,
+    Policy,
+    Resolved,
+    Status,
+    Visit,
+)
+from chamnet.wire import profiling_pb2 as pb
+from chamnet.wire.jobs import Done, FromWorker, Job, Ready
+
+__all__ = [
+    "device_message",
+    "device_record",
+    "from_worker_message",
+    "from_worker_record",
+    "measure_message",
+    "measure_record",
+    "resolve_message",
+    "resolve_record",
+    "resolved_message",
+    "resolved_record",
+    "to_worker_message",
+    "to_worker_record",
+    "visit_message",
+    "visit_record",
+]
+
+
+def device_message(info: DeviceInfo) -> pb.DescribeReply:
+    """Write what a device is."""
+    return pb.DescribeReply(
+        agent_version=info.agent_version,
+        protocol_version=info.protocol_version,
+        cpu_model=info.cpu_model,
+        arch=info.arch,
+        cpu_flags=info.cpu_flags,
+        clusters=[pb.CoreCluster(cores=each.cores, max_khz=each.max_khz) for each in info.clusters],
+        memory_bytes=info.memory_bytes,
+        os=info.os,
+        python=info.python,
+        backends=[_component_message(each) for each in info.backends],
+        meters=[_component_message(each) for each in info.meters],
+        default_backend=info.default_backend,
+        cores=info.cores,
+        threads=info.threads,
+    )
+
+
+def device_record(message: pb.DescribeReply) -> DeviceInfo:
+    """Read what a device is."""
+    return DeviceInfo(
+        agent_version=message.agent_version,
+        protocol_version=message.protocol_version,
+        cpu_model=message.cpu_model,
+        arch=message.arch,
+        cpu_flags=tuple(message.cpu_flags),
+        clusters=tuple(map(_cluster_record, message.clusters)),
+        memory_bytes=message.memory_bytes,
+        os=message.os,
+        python=message.python,
+        backends=tuple(map(_component_record, message.backends)),
+        meters=tuple(map(_component_record, message.meters)),
+        default_backend=message.default_backend,
+        cores=tuple(message.cores),
+        threads=message.threads,
+    )
+
+
+def _cluster_record(message: pb.CoreCluster) -> CoreCluster:
+    max_khz = message.max_khz if message.HasField("max_khz") else None
+    return CoreCluster(cores=tuple(message.cores), max_khz=max_khz)
+
+
+def _component_message(component: Component) -> pb.Component:
+    return pb.Component(
+        name=component.name,
+        version=component.version,
+        provider=component.provider,
+        dtypes=component.dtypes,
+        why_not=component.why_not,
+    )
+
+
+def _component_record(message: pb.Component) -> Component:
+    return Component(
+        name=message.name,
+        version=message.version,
+        provider=message.provider,
+        dtypes=tuple(message.dtypes),
+        why_not=message.why_not if message.HasField("why_not") else None,
+    )
+
+
+def measure_message(job: Job) -> pb.MeasureRequest:
+    """Write a job that measures.
+
+    Raises:
+        ValueError: The job has no policy: it resolves.
+    """
+    if job.policy is None:
+        raise ValueError(f"job {job.request_id!r} has no policy to measure under")
+    return pb.MeasureRequest(
+        request_id=job.request_id,
+        backend=job.backend,
+        policy=_policy_message(job.policy),
+        items=map(_item_message, job.items),
+    )
+
+
+def measure_record(message: pb.MeasureRequest) -> Job:
+    """Read a job that measures."""
+    return Job(
+        request_id=message.request_id,
+        backend=message.backend,
+        policy=_policy_record(message.policy),
+        items=tuple(map(_item_record, message.items)),
+    )
+
+
+def resolve_message(job: Job) -> pb.ResolveRequest:
+    """Write a job that resolves; a policy is left out."""
+    items = map(_item_message, job.items)
+    return pb.ResolveRequest(request_id=job.request_id, backend=job.backend, items=items)
+
+
+def resolve_record(message: pb.ResolveRequest) -> Job:
+    """Read a job that resolves."""
+    items = tuple(map(_item_record, message.items))
+    return Job(request_id=message.request_id, backend=message.backend, items=items)
+
+
+def _item_message(item: Item) -> pb.Item:
+    return pb.Item(visit_id=item.visit_id, name=item.name, blocks=item.blocks, model=item.model)
+
+
+def _item_record(message: pb.Item) -> Item:
+    return Item(
+        visit_id=message.visit_id,
+        name=message.name,
+        blocks=tuple(message.blocks),
+        model=message.model if message.HasField("model") else None,
+    )
+
+
+def _policy_message(policy: Policy) -> pb.Policy:
+    return pb.Policy(
+        mode=cast(pb.Policy.Mode, pb.Policy.Mode.Value(policy.mode.upper())),
+        laps=policy.laps,
+        warmup_laps=policy.warmup_laps,
+        noops=policy.noops,
+        seed=policy.seed,
+        timeout_s=policy.timeout_s,
+    )
+
+
+def _policy_record(message: pb.Policy) -> Policy:
+    if message.mode not in (pb.Policy.RING, pb.Policy.LOOP):
+        raise ValueError(f"policy: mode {message.mode} is unknown; send RING or LOOP")
+    return Policy(
+        mode=cast(Mode, pb.Policy.Mode.Name(message.mode).lower()),
+        laps=message.laps,
+        warmup_laps=message.warmup_laps,
+        noops=message.noops,
+        seed=message.seed,
+        timeout_s=message.timeout_s,
+    )
+
+
+def visit_message(visit: Visit) -> pb.Visit:
+    """Write a visit."""
+    conditions = visit.conditions
+    return pb.Visit(
+        visit_id=visit.visit_id,
+        status=_status_value(visit.status),
+        samples_ns=visit.samples_ns,
+        cpu_samples_ns=visit.cpu_samples_ns,
+        preempted=visit.preempted,
+        noop_ns=visit.noop_ns,
+        started_unix_ms=visit.started_unix_ms,
+        conditions=pb.Conditions(
+            cpu_khz=conditions.cpu_khz,
+            temperature_c=conditions.temperature_c,
+            probe_ns=conditions.probe_ns,
+            load_1min=conditions.load_1min,
+        ),
+        message=visit.message,
+    )
+
+
+def visit_record(message: pb.Visit) -> Visit:
+    """Read a visit."""
+    return Visit(
+        visit_id=message.visit_id,
+        status=_status_name(message.status),
+        samples_ns=tuple(message.samples_ns),
+        cpu_samples_ns=tuple(message.cpu_samples_ns),
+        preempted=message.preempted,
+        noop_ns=message.noop_ns if message.HasField("noop_ns") else None,
+        started_unix_ms=message.started_unix_ms,
+        conditions=_conditions_record(message.conditions),
+        message=message.message,
+    )
+
+
+def _conditions_record(message: pb.Conditions) -> Conditions:
+    return Conditions(
+        cpu_khz=message.cpu_khz if message.HasField("cpu_khz") else None,
+        temperature_c=message.temperature_c if message.HasField("temperature_c") else None,
+        probe_ns=message.probe_ns if message.HasField("probe_ns") else None,
+        load_1min=message.load_1min if message.HasField("load_1min") else None,
+    )
+
+
+def resolved_message(resolved: Resolved) -> pb.Resolved:
+    """Write what an item resolves to."""
+    return pb.Resolved(
+        visit_id=resolved.visit_id,
+        status=_status_value(resolved.status),
+        executed=resolved.executed,
+        message=resolved.message,
+    )
+
+
+def resolved_record(message: pb.Resolved) -> Resolved:
+    """Read what an item resolves to."""
+    return Resolved(
+        visit_id=message.visit_id,
+        status=_status_name(message.status),
+        executed=tuple(message.executed),
+        message=message.message,
+    )
+
+
+def _status_value(status: Status) -> pb.Visit.Status:
+    return cast(pb.Visit.Status, pb.Visit.Status.Value(status.upper()))
+
+
+def _status_name(value: int) -> Status:
+    if value not in pb.Visit.Status.values() or value == pb.Visit.STATUS_UNSPECIFIED:
+        raise ValueError(f"status {value} is unknown; the peer is newer: upgrade this side")
+    return cast(Status, pb.Visit.Status.Name(cast(pb.Visit.Status, value)).lower())
+
+
+def to_worker_message(job: Job) -> pb.ToWorker:
+    """Write a job for the worker."""
+    if job.policy is None:
+        return pb.ToWorker(resolve=resolve_message(job))
+    return pb.ToWorker(measure=measure_message(job))
+
+
+def to_worker_record(message: pb.ToWorker) -> Job:
+    """Read a job in the worker."""
+    if message.WhichOneof("what") == "measure":
+        return measure_record(message.measure)
+    return resolve_record(message.resolve)
+
+
+def from_worker_message(event: FromWorker) -> pb.FromWorker:
+    """Write what the worker has to say."""
+    match event:
+        case Ready():
+            return pb.FromWorker(ready=True)
+        case Visit():
+            return pb.FromWorker(visit=visit_message(event))
+        case Resolved():
+            return pb.FromWorker(resolved=resolved_message(event))
+        case Done():
+            return pb.FromWorker(done=event.request_id)
+        case errors.ChamNetError():
+            return pb.FromWorker(failed=pb.Failure(error=type(event).__name__, message=str(event)))
+
+
+def from_worker_record(message: pb.FromWorker) -> FromWorker:
+    """Read what the worker has to say.
+
+    Raises:
+        ValueError: It says nothing that this version knows.
+    """
+    match message.WhichOneof("what"):
+        case "ready":
+            return Ready()
+        case "visit":
+            return visit_record(message.visit)
+        case "resolved":
+            return resolved_record(message.resolved)
+        case "done":
+            return Done(message.done)
+        case "failed":
+            return _error_class(message.failed.error)(message.failed.message)
+        case unknown:
+            raise ValueError(f"a worker's message holds {unknown}; server and worker differ in version")
+
+
+def _error_class(name: str) -> type[errors.ChamNetError]:
+    found = getattr(errors, name, None)
+    known = isinstance(found, type) and issubclass(found, errors.ChamNetError)
+    return cast(type[errors.ChamNetError], found) if known else errors.WorkerError

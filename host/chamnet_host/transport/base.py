@@ -1,0 +1,45 @@
+"""The seam between a host and the ways to reach a device."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = ["Connection", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where an agent answers.
+
+    Attributes:
+        address: `HOST:PORT`, reachable from this machine.
+        token: That calls must carry; kept out of logs.
+    """
+
+    address: str
+    token: str = field(repr=False)
+
+
+class Transport(Protocol):
+    """Makes the agent of one device reachable. Used from one thread.
+
+    What `open` starts (an agent, a tunnel), `close` ends; what ran before, it leaves alone. Should the host die
+    without `close`, nothing is left behind for longer than the agent's lease.
+    """
+
+    def open(self) -> Connection:
+        """Return where the agent answers; it answers now. Calling twice returns the same.
+
+        Raises:
+            DeviceUnreachableError: It does not within the time allowed; quotes the agent's last lines.
+            TokenError: There is no token to present.
+            ConfigError: The device cannot be reached this way at all.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what `open` started; harmless if nothing is open."""
+        ...
+
+    def last_words(self) -> str:
+        """Return the last lines of the agent's log; empty if there is none to read."""
+        ...

@@ -1,0 +1,18 @@
+"""From a device profile to the transport it asks for."""
+
+from pathlib import Path
+
+from chamnet_host.profiles import DeviceProfile
+from chamnet_host.transport.base import Transport
+from chamnet_host.transport.direct import DirectTransport
+from chamnet_host.transport.local import LocalTransport
+
+__all__ = ["transport_of"]
+
+
+def transport_of(device: DeviceProfile) -> Transport:
+    """Return the transport of a profile, not yet open."""
+    if device.transport == "direct":
+        token_file = Path(device.token_file).expanduser() if device.token_file else None
+        return DirectTransport(device.address, token_file=token_file)
+    return LocalTransport(backend=device.backend or None, cores=device.cores, threads=device.threads)

@@ -1,0 +1,223 @@
+"""The agent as a program: what it says, how it ends, and that nothing outlives it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from chamnet.errors import DeviceLostError
+from chamnet.records import Item, Policy, Visit
+from chamnet.wire.endpoint import Endpoint, read_token
+from chamnet_agent.testing import Script
+from chamnet_host.client import DeviceClient
+
+CONV = "conv:f32:1x8x4x4:o8:k3"
+SLOW = Script(run_ns={CONV: (20_000_000,)}, hangs=frozenset({"noop"}))
+LONG = Policy(mode="loop", laps=2_000, noops=0)
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def eventually(condition: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def agent(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "chamnet_agent", *arguments],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **settings},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def start(tmp_path: Path, install_fake: Callable[[Script], None]) -> Iterator[Start]:
+    """Return a function that starts `chamnet-agent serve` and waits until it answers."""
+    install_fake(SLOW)
+    with ExitStack() as stack:
+
+        def begin(*flags: str, backend: str = "fake") -> "subprocess.Popen[str]":
+            command = [sys.executable, "-m", "chamnet_agent", "serve", "--state-dir", str(tmp_path / "state")]
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [*command, "--backend", backend, *flags],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                )
+            )  # fmt: skip
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.first_line = process.stdout.readline()  # type: ignore[attr-defined]
+            return process
+
+        yield begin
+
+
+def busy_worker(state_dir: Path, process: "subprocess.Popen[str]") -> tuple[int, "Future[list[Visit]]"]:
+    """Give an agent endless work, from a thread; return its worker and what becomes of the work."""
+    endpoint = Endpoint.load(state_dir)
+    assert endpoint is not None
+    client = DeviceClient(endpoint.address, read_token(Path(endpoint.token_file)))
+    stream = client.measure([Item(visit_id="a", blocks=(CONV,))], LONG)
+    work = ThreadPoolExecutor(1).submit(list, stream)
+    assert eventually(lambda: bool(children(process.pid)), within_s=5)
+    (worker,) = children(process.pid)
+    time.sleep(0.5)  # it has bound itself to its parent by now, and works
+    return worker, work
+
+
+def test_it_says_where_it_serves(start: Start, tmp_path: Path) -> None:
+    process = start()
+    endpoint = Endpoint.load(tmp_path / "state")
+    assert endpoint is not None
+    assert process.first_line == (  # type: ignore[attr-defined]
+        f"serving on {endpoint.address}, token in {endpoint.token_file}; Ctrl+C ends it\n"
+    )
+    assert read_token(Path(endpoint.token_file)) not in process.first_line  # type: ignore[attr-defined]
+    assert endpoint.pid == process.pid
+
+
+def test_it_says_where_it_serves_to_programs(start: Start, tmp_path: Path) -> None:
+    said = json.loads(start("--json").first_line)  # type: ignore[attr-defined]
+    assert Endpoint(**said) == Endpoint.load(tmp_path / "state")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_and_soon(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    process = start()
+    worker, work = busy_worker(tmp_path / "state", process)
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(5) == 0
+    assert time.monotonic() - began < 3
+    assert not alive(worker)
+    with pytest.raises(DeviceLostError, match=f"the agent is ending: it received {number.name}"):
+        work.result(5)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
+
+
+def test_the_worker_dies_with_a_server_that_is_shot(start: Start, tmp_path: Path) -> None:
+    process = start()
+    worker, _ = busy_worker(tmp_path / "state", process)
+    process.kill()
+    assert eventually(lambda: not alive(worker), within_s=2)
+
+
+def test_closing_stdin_ends_everything(start: Start, tmp_path: Path) -> None:
+    process = start("--until-stdin-closes")
+    worker, _ = busy_worker(tmp_path / "state", process)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(5) == 0
+    assert not alive(worker)
+
+
+def test_it_ends_by_itself_without_a_host(start: Start, tmp_path: Path) -> None:
+    began = time.monotonic()
+    process = start("--lease", "0.5s")
+    assert process.wait(10) == 0
+    assert time.monotonic() - began < 5
+    assert Endpoint.load(tmp_path / "state") is None
+
+
+def test_an_agent_that_was_shot_leaves_no_lock(start: Start, tmp_path: Path) -> None:
+    first = start()
+    first.kill()
+    first.wait()
+    assert "serving on" in start().first_line  # type: ignore[attr-defined]
+
+
+def test_a_second_agent_is_refused_with_exit_code_1(start: Start, tmp_path: Path) -> None:
+    process = start()
+    second = agent("serve", "--state-dir", str(tmp_path / "state"), "--backend", "fake")
+    assert second.returncode == 1
+    assert f"process {process.pid}" in second.stderr
+    assert second.stderr.startswith("chamnet-agent: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--host", "0.0.0.0"], "loopback only until it has TLS"),
+        (["--backend", "cuda"], "--backend cuda: unknown; known: onnxruntime"),
+        (["--cores", "99"], "cores '99': this process may use"),
+        (["--threads", "999"], "--threads 999"),
+        (["--lease", "soon"], "--lease soon: expected a time such as 90s"),
+        (["--port", "65536"], "--port 65536"),
+        (["--no-such-flag"], "unrecognized arguments"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_exit_code_2(tmp_path: Path, flags: list[str], says: str) -> None:
+    done = agent("serve", "--state-dir", str(tmp_path), *flags)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_runtime_says_what_to_install(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime'] = None\n")
+    for command in (["serve", "--lease", "1s"], ["doctor"]):
+        done = agent(*command, "--state-dir", str(tmp_path / "state"), PYTHONPATH=str(hidden))
+        assert done.returncode == 2
+        assert "pip install 'chamnet[onnx]'" in done.stdout + done.stderr
+
+
+def test_doctor_proves_what_works(tmp_path: Path) -> None:
+    done = agent("doctor", "--json", "--state-dir", str(tmp_path))
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    (backend,) = (each for each in found["backends"] if each["name"] == "onnxruntime")
+    assert backend["why_not"] is None
+    assert found["call_ns"]["onnxruntime"] > 0
+    assert found["agent"] is None
+    assert {meter["name"] for meter in found["meters"]} == {"rapl"}
+
+
+def test_doctor_shows_people_what_does_not_work(
+    install_fake: Callable[[Script], None], tmp_path: Path
+) -> None:
+    install_fake(Script(aborts=frozenset({"noop"}), says="oh no"))
+    done = agent("doctor", "--state-dir", str(tmp_path))
+    assert done.returncode == 0
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
+    assert " ok  1." in lines["onnxruntime"]
+    assert " no  " in lines["fake"]
+    assert "SIGABRT" in lines["fake"] + done.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    from chamnet import __version__
+
+    assert agent("--version").stdout == f"chamnet-agent {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["doctor"]])
+def test_help_helps(command: list[str]) -> None:
+    done = agent(*command, "--help")
+    assert done.returncode == 0
+    assert "usage: chamnet-agent" in done.stdout

@@ -1,0 +1,61 @@
+"""What all tests share: a real agent on a free port, with a fake backend under it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from chamnet_agent import sysinfo
+from chamnet_agent.config import AgentConfig
+from chamnet_agent.server import RunningAgent, running
+from chamnet_agent.testing import Script, install_fake_backend
+from chamnet_host.client import DeviceClient
+
+AgentStarter = Callable[..., RunningAgent]
+
+
+@pytest.fixture
+def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
+    """Return a function that makes the backend `fake` known to this process and its children."""
+
+    def install(script: Script) -> None:
+        folder = tmp_path / "plugin"
+        folder.mkdir()
+        install_fake_backend(folder, script)
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    return install
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Iterator[AgentStarter]:
+    """Return a function that starts an agent whose fake backend follows a script."""
+    with ExitStack() as stack:
+
+        def start(script: Script | None = None, *, lease_s: float = 600.0, port: int = 0) -> RunningAgent:
+            install_fake(script or Script())
+            config = AgentConfig(
+                state_dir=tmp_path / "state",
+                port=port,
+                backend="fake",
+                cores=sysinfo.usable_cores()[-1:],
+                lease_s=lease_s,
+            )
+            return stack.enter_context(running(config))
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[RunningAgent], DeviceClient]]:
+    """Return a function that connects to an agent."""
+    with ExitStack() as stack:
+        yield lambda agent: stack.enter_context(DeviceClient(agent.endpoint.address, agent.token))
+
+
+@pytest.fixture
+def live_agent(start_agent: AgentStarter, connect: Callable[[RunningAgent], DeviceClient]) -> DeviceClient:
+    """Return a client of a real agent with a fake backend that does nothing, in no time."""
+    return connect(start_agent())

@@ -1,0 +1,125 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chamnet.errors import ConfigError, DeviceUnreachableError
+from chamnet_agent.config import AgentConfig
+from chamnet_agent.server import running
+from chamnet_host.client import DeviceClient
+from chamnet_host.testing import TransportContract
+from chamnet_host.transport import LocalTransport
+
+
+def environ(tmp_path: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "xdg"), "TMPDIR": str(tmp_path), **more}
+
+
+@pytest.fixture
+def transport(tmp_path: Path) -> Iterator[LocalTransport]:
+    local = LocalTransport(environ=environ(tmp_path))
+    yield local
+    local.close()
+
+
+class TestAgentOfOurOwn(TransportContract):
+    @pytest.fixture
+    def transport(self, transport: LocalTransport) -> LocalTransport:
+        return transport
+
+
+class TestAgentThatRunsAlready(TransportContract):
+    ends_agent = False
+
+    @pytest.fixture
+    def transport(self, tmp_path: Path) -> Iterator[LocalTransport]:
+        config = AgentConfig(state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=(0,))
+        with running(config):
+            yield LocalTransport(environ=environ(tmp_path))
+
+
+def test_an_agent_that_was_shot_is_not_waited_for(tmp_path: Path, transport: LocalTransport) -> None:
+    stale = tmp_path / "xdg/chamnet-agent"
+    with running(AgentConfig(state_dir=stale, backend="onnxruntime", cores=(0,))):
+        kept = (stale / "agent.json").read_text(), (stale / "token").read_text()
+    (stale / "agent.json").write_text(kept[0])
+    (stale / "token").write_text(kept[1])
+    connection = transport.open()
+    assert connection.token != kept[1].strip()
+
+
+def test_other_settings_than_the_running_agents_get_an_agent_of_their_own(tmp_path: Path) -> None:
+    with running(
+        AgentConfig(state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=(0,))
+    ) as shared:
+        own = LocalTransport(cores="0", environ=environ(tmp_path))
+        try:
+            connection = own.open()
+            assert connection.address != shared.endpoint.address
+            with DeviceClient(connection.address, connection.token) as client:
+                assert client.describe().cores == (0,)
+        finally:
+            own.close()
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    local = LocalTransport(own=True, environ=environ(tmp_path))
+    local.open()
+    assert list(tmp_path.glob("chamnet-local-*"))
+    local.close()
+    assert not list(tmp_path.glob("chamnet-local-*"))
+
+
+def test_an_agent_that_cannot_start_says_why(tmp_path: Path) -> None:
+    local = LocalTransport(backend="cuda", environ=environ(tmp_path))
+    with pytest.raises(ConfigError, match="--backend cuda: unknown; known: onnxruntime"):
+        local.open()
+    local.close()
+
+
+def test_an_agent_that_dies_quotes_its_last_lines(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('no luck today')\n")
+    local = LocalTransport(environ=environ(tmp_path, PYTHONPATH=str(tmp_path)))
+    with pytest.raises(DeviceUnreachableError, match=r"(?s)ended at once; its last lines:\n.*no luck today"):
+        local.open()
+
+
+def test_an_agent_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(60)\n")
+    local = LocalTransport(start_s=0.3, environ=environ(tmp_path, PYTHONPATH=str(tmp_path)))
+    with pytest.raises(DeviceUnreachableError, match="did not answer within 0"):
+        local.open()
+
+
+def test_the_agent_ends_with_a_host_that_is_shot(tmp_path: Path) -> None:
+    code = (
+        "from chamnet_host.transport import LocalTransport; import sys, time; "
+        "print(LocalTransport(own=True).open().address, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ(tmp_path)
+    ) as host:
+        assert host.stdout is not None
+        address = host.stdout.readline().strip()
+        host.send_signal(signal.SIGKILL)
+    assert refused_within(5, address)
+
+
+def refused_within(limit_s: float, address: str) -> bool:
+    """Return whether nobody listens at an address soon."""
+    host, port = address.split(":")
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except ConnectionError:
+            return True
+        time.sleep(0.02)
+    return False
