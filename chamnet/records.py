@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ __all__ = [
     "Resolved",
     "Status",
     "Visit",
+    "machine_identity",
 ]
 
 PROTOCOL_VERSION = 1  # of the way a measurement is made; rows of different versions never mix
@@ -36,6 +38,14 @@ class CoreCluster:
 
     cores: tuple[int, ...]
     max_khz: int | None = None
+
+
+def machine_identity(
+    cpu_model: str, arch: str, cpu_flags: Iterable[str], clusters: Iterable[CoreCluster]
+) -> str:
+    """Return the digest of a machine's kind; tables are kept under it."""
+    facts = json.dumps([cpu_model, arch, sorted(cpu_flags), [[len(c.cores), c.max_khz] for c in clusters]])
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +92,7 @@ class DeviceInfo:
 
         Tables are kept under it, so that another machine's is never used silently.
         """
-        clusters = [[len(cluster.cores), cluster.max_khz] for cluster in self.clusters]
-        facts = json.dumps([self.cpu_model, self.arch, sorted(self.cpu_flags), clusters])
-        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        return machine_identity(self.cpu_model, self.arch, self.cpu_flags, self.clusters)
 
     def backend(self, name: str | None = None) -> Component | None:
         """Return the named backend, or the default one; None if the device has no such backend."""

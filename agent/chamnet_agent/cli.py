@@ -14,6 +14,7 @@ from pathlib import Path
 
 import chamnet
 from chamnet.errors import ChamNetError, ConfigError
+from chamnet.machine import read_clusters
 from chamnet.wire.endpoint import default_state_dir
 from chamnet_agent import doctor, registry, server, sysinfo
 from chamnet_agent.config import AgentConfig
@@ -126,7 +127,7 @@ def _config(arguments: argparse.Namespace) -> AgentConfig:
     if not 0 <= arguments.port <= 65_535:
         raise ConfigError(f"--port {arguments.port}: expected 0 to 65535")
     if arguments.cores == "auto":
-        cores = sysinfo.auto_cores(arguments.threads, sysinfo.clusters(), usable)
+        cores = sysinfo.auto_cores(arguments.threads, read_clusters(), usable)
     else:
         cores = sysinfo.parse_cores(arguments.cores, usable)
     if arguments.backend and (reason := _backend_why_not(arguments.backend)):

@@ -9,6 +9,7 @@ from pathlib import Path
 import chamnet
 from chamnet.clock import SystemClock
 from chamnet.errors import ChamNetError
+from chamnet.machine import read_clusters
 from chamnet.records import Component, CoreCluster, Item, Policy, Visit
 from chamnet.wire.endpoint import Endpoint
 from chamnet.wire.jobs import Job
@@ -48,7 +49,7 @@ class Diagnosis:
 
 def diagnose(state_dir: Path) -> Diagnosis:
     """Try every backend in a worker of its own; takes about a second each."""
-    groups = sysinfo.clusters()
+    groups = read_clusters()
     cores = sysinfo.auto_cores(1, groups, sysinfo.usable_cores())
     call_ns: dict[str, int] = {}
     backends = []

@@ -44,18 +44,16 @@ class Bench:
 
 @dataclass(slots=True)
 class _Entry:
-    """A built item, or an empty model (`NOBODY`), and the samples taken of it."""
+    """A built item, or an empty model (`NOBODY`), and the samples taken of it: (wall, CPU) in ns."""
 
     index: int
     prepared: Prepared
-    wall_ns: list[int] = field(default_factory=list)
-    cpu_ns: list[int] = field(default_factory=list)
-    preempted: int = 0
+    samples: list[tuple[int, int]] = field(default_factory=list)
+    descheduled: list[tuple[int, int]] = field(default_factory=list)
 
     def clear(self) -> None:
-        self.wall_ns.clear()
-        self.cpu_ns.clear()
-        self.preempted = 0
+        self.samples.clear()
+        self.descheduled.clear()
 
 
 class Profiler:
@@ -105,7 +103,7 @@ class Profiler:
                 entry.clear()
             self._laps(ring, policy.laps)
         self._bench.mark(NOBODY)
-        noop_ns = _median_ns([ns for entry in ring if entry.index == NOBODY for ns in entry.wall_ns])
+        noop_ns = self._noop_ns([entry for entry in ring if entry.index == NOBODY])
         conditions = self._bench.conditions()
         for entry in sorted(ring, key=lambda entry: entry.index):
             if entry.index != NOBODY:
@@ -114,7 +112,7 @@ class Profiler:
     def _loop(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
         noop_ns = None
         if policy.noops:
-            noop_ns = _median_ns(self._alone(self._build(items, NOBODY, policy, slot=0), policy).wall_ns)
+            noop_ns = self._noop_ns([self._alone(self._build(items, NOBODY, policy, slot=0), policy)])
         for index, item in enumerate(items):
             started = self._bench.unix_ms()
             try:
@@ -146,13 +144,13 @@ class Profiler:
             self._laps([entry], policy.warmup_laps)
             entry.clear()
             tries = _TRIES_PER_LAP * policy.laps
-            while len(entry.wall_ns) < policy.laps and tries:
+            while len(entry.samples) < policy.laps and tries:
                 self._time(entry)
                 tries -= 1
         return entry
 
     def _time(self, entry: _Entry) -> None:
-        """Time one call; drop it if the thread was descheduled meanwhile."""
+        """Time one call; set it aside if the thread was descheduled meanwhile."""
         bench = self._bench
         bench.mark(entry.index)
         run, now_ns, cpu_now_ns = entry.prepared.run, bench.clock.now_ns, bench.clock.cpu_ns
@@ -162,26 +160,42 @@ class Profiler:
         run()
         stop_ns = now_ns()
         cpu_stop_ns = cpu_now_ns()
-        if bench.switches() != switches:
-            entry.preempted += 1
-            return
-        entry.wall_ns.append(stop_ns - start_ns)
-        entry.cpu_ns.append(cpu_stop_ns - cpu_start_ns)
+        taken = entry.samples if bench.switches() == switches else entry.descheduled
+        taken.append((stop_ns - start_ns, cpu_stop_ns - cpu_start_ns))
+
+    def _noop_ns(self, empty: Sequence[_Entry]) -> int | None:
+        """Return the median of empty calls, by the same clock as rows: CPU time of one thread, else wall."""
+        samples_ns = [
+            cpu_ns if self._threads == 1 else wall_ns for e in empty for wall_ns, cpu_ns in e.samples
+        ]
+        return round(stats.median(samples_ns)) if samples_ns else None
 
     def _visit(
         self, item: Item, entry: _Entry, noop_ns: int | None, conditions: Conditions, started_unix_ms: int
     ) -> Visit:
-        lost = "" if entry.wall_ns else f"all {entry.preempted} samples were descheduled: {_CROWDED}"
+        """Return an item's visit.
+
+        On a crowded machine no long call goes undisturbed. One thread's CPU time does not count the others' turns,
+        so such samples are kept where there are no better ones, and the visit says so.
+        """
+        alone = self._threads == 1
+        samples = entry.samples or (entry.descheduled if alone else [])
+        kept = "kept for their CPU time" if samples else "none is left"
+        crowded = (
+            ""
+            if entry.samples
+            else f"all {len(entry.descheduled)} samples were descheduled, {kept}: {_CROWDED}"
+        )
         return Visit(
             visit_id=item.visit_id,
-            status="timeout" if lost else "ok",
-            samples_ns=tuple(entry.wall_ns),
-            cpu_samples_ns=tuple(entry.cpu_ns) if self._threads == 1 else (),
-            preempted=entry.preempted,
+            status="ok" if samples else "timeout",
+            samples_ns=tuple(wall_ns for wall_ns, _ in samples),
+            cpu_samples_ns=tuple(cpu_ns for _, cpu_ns in samples) if alone else (),
+            preempted=len(entry.descheduled),
             noop_ns=noop_ns,
             started_unix_ms=started_unix_ms,
             conditions=conditions,
-            message=lost,
+            message=crowded,
         )
 
 
@@ -202,10 +216,6 @@ def ring_order(items: int, policy: Policy) -> list[int]:
 
 def _unsupported(item: Item, error: UnsupportedOpError) -> Visit:
     return Visit(visit_id=item.visit_id, status="unsupported", message=str(error))
-
-
-def _median_ns(samples_ns: Sequence[int]) -> int | None:
-    return round(stats.median(samples_ns)) if samples_ns else None
 
 
 @contextmanager

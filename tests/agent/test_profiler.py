@@ -97,16 +97,30 @@ def test_a_loop_takes_descheduled_samples_again() -> None:
     assert visit.preempted == 1
 
 
-@pytest.mark.parametrize(("mode", "tries"), [("ring", 3), ("loop", 6)])
-def test_a_visit_without_a_sample_is_not_ok(mode: str, tries: int) -> None:
-    machine = Machine(Script(run_ns={CONV: (10,)}))
+def crowded(mode: str, threads: int) -> Visit:
+    machine = Machine(Script(run_ns={CONV: (10,)}), threads=threads)
 
     def deschedule(duration_ns: int) -> None:
         machine.switched += 1
 
     machine.after_ns = deschedule
-    visit = machine.measure([CONV], Policy(mode=mode, laps=3))[CONV]  # type: ignore[arg-type]
+    return machine.measure([CONV], Policy(mode=mode, laps=3))[CONV]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("mode", "tries"), [("ring", 3), ("loop", 6)])
+def test_where_every_sample_was_descheduled_cpu_time_still_counts(mode: str, tries: int) -> None:
+    visit = crowded(mode, threads=1)
+    assert visit.status == "ok"
+    assert visit.cpu_samples_ns == (10,) * tries
+    assert visit.preempted == tries
+    assert "--cores" in visit.message
+
+
+@pytest.mark.parametrize(("mode", "tries"), [("ring", 3), ("loop", 6)])
+def test_without_cpu_time_such_a_visit_is_not_ok(mode: str, tries: int) -> None:
+    visit = crowded(mode, threads=2)
     assert visit.status == "timeout"
+    assert visit.samples_ns == ()
     assert visit.preempted == tries
     assert "--cores" in visit.message
 

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from chamnet.errors import ConfigError
+from chamnet.machine import read_clusters
 from chamnet.records import CoreCluster
 from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
-from chamnet_agent.sysinfo import auto_cores, clusters, parse_cores
+from chamnet_agent.sysinfo import auto_cores, parse_cores
 
 BIG = CoreCluster(cores=(4, 5, 6, 7), max_khz=2_840_000)
 LITTLE = CoreCluster(cores=(0, 1, 2, 3), max_khz=1_780_000)
@@ -39,11 +40,11 @@ def config(tmp_path: Path) -> AgentConfig:
 
 
 def test_cores_are_grouped_by_their_highest_clock(phone: Path) -> None:
-    assert clusters(phone) == (LITTLE, BIG)
+    assert read_clusters(phone) == (LITTLE, BIG)
 
 
 def test_cores_without_a_clock_are_one_group(tmp_path: Path) -> None:
-    (group,) = clusters(tmp_path)
+    (group,) = read_clusters(tmp_path)
     assert group.max_khz is None
     assert set(group.cores) >= set(sysinfo.usable_cores())
 

@@ -1,0 +1,94 @@
+"""The command line: one typer app, one file per command, one place that turns errors into exit codes."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+import chamnet
+from chamnet.errors import ChamNetError
+from chamnet_host.commands import (
+    accuracy,
+    devices,
+    export,
+    lut,
+    measure,
+    networks,
+    predict,
+    profile,
+    search,
+    status,
+    verify,
+)
+from chamnet_host.output import print_error, print_error_json, print_text
+
+__all__ = ["app", "run"]
+
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+_UsageError: Any = (
+    typer.BadParameter.__base__
+)  # click's, or that of the click which newer typers carry inside
+
+app = typer.Typer(
+    name="chamnet-host",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which network is the most accurate that runs on a device within a budget, and how sure are we?"
+    "\n\nMeasure the device once, then ask as often as you like:"
+    "\n\n  chamnet-host profile               measure this machine's CPU (about 2 minutes)"
+    "\n\n  chamnet-host search --budget 8ms   the best network within 8 ms on it"
+    "\n\n  chamnet-host verify best           measure the winner, beside its prediction",
+)
+for command in (devices, profile, status, search, verify, predict, networks, measure, export):
+    command.register(app)
+app.add_typer(lut.app, name="lut")
+app.add_typer(accuracy.app, name="accuracy")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print_text(f"chamnet-host {chamnet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell on stderr what happens.")] = False,
+) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code: 0 done, 1 a failure, 2 the user's mistake."""
+    as_json = "--json" in arguments
+    try:
+        code = app(list(arguments), standalone_mode=False)
+    except ChamNetError as error:
+        return _fail(str(error), type(error).__name__, error.exit_code, as_json)
+    except _UsageError as error:  # unknown option or command, missing argument
+        return _fail(f"{error.format_message()} (--help tells more)", "UsageError", 2, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    if code == _INTERRUPTED:
+        message = "stopped; what was measured is stored, the same command continues"
+        return _fail(message, "Interrupted", 1, as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, kind: str, code: int, as_json: bool) -> int:
+    print_error(message)
+    if as_json:
+        print_error_json(kind, message, code)
+    return code

@@ -1,0 +1,78 @@
+"""Budgets as people ask for them: amounts, `like:NETWORK`, and shares of the slowest network."""
+
+import re
+from dataclasses import dataclass
+
+from chamnet.errors import BudgetError, NotProfiledError
+from chamnet.networks import find
+from chamnet.quantities import Budget, parse_budget
+from chamnet.search import Constraint, Metric
+from chamnet_host.workspace import Workspace
+
+__all__ = ["ResolvedBudgets", "resolve_budgets"]
+
+_SHARE = re.compile(r"(\d+(?:\.\d*)?)%")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBudgets:
+    """Budgets that hold together, as amounts.
+
+    Attributes:
+        text: What the user typed.
+        constraints: One per metric.
+        notes: How words became amounts, for people.
+    """
+
+    text: str
+    constraints: tuple[Constraint, ...]
+    notes: tuple[str, ...]
+
+
+def resolve_budgets(text: str, workspace: Workspace) -> ResolvedBudgets:
+    """Read budgets that hold together, separated by commas, on a workspace's target.
+
+    Beside amounts such as `20ms` or `300MMACs`: `like:NAME` is the latency of a published network on the
+    target, and `40%` that share of the latency of the slowest network of the space.
+
+    Raises:
+        BudgetError: One cannot be read, or two bound the same metric.
+        NotProfiledError: A budget needs a table that was not measured.
+    """
+    notes: list[str] = []
+    budgets = [_read(part.strip(), workspace, notes) for part in text.split(",")]
+    metrics = [budget.metric for budget in budgets]
+    if repeated := {metric for metric in metrics if metrics.count(metric) > 1}:
+        raise BudgetError(
+            f"budget {text!r} bounds {', '.join(sorted(repeated))} twice; repeat --budget instead"
+        )
+    constraints = tuple(Constraint(_metric(budget, workspace), budget) for budget in budgets)
+    return ResolvedBudgets(text, constraints, tuple(notes))
+
+
+def _read(part: str, workspace: Workspace, notes: list[str]) -> Budget:
+    if part.startswith("like:"):
+        network = find(part.removeprefix("like:")).build()
+        if row := workspace.table.networks.get(network.digest):
+            limit_ms, how = row.latency_ms, f"measured over {row.visits} visits"
+        else:
+            limit_ms, how = workspace.latency.predict(network).value, "predicted; `verify` measures it"
+        notes.append(f"{part} is {limit_ms:.3f} ms on {workspace.device.name} ({how})")
+        return Budget("latency_ms", limit_ms, part)
+    if match := _SHARE.fullmatch(part):
+        slowest_ms = Metric("latency_ms", workspace.cost_tables["latency_ms"]).highest
+        limit_ms = float(match[1]) / 100 * slowest_ms
+        if limit_ms <= 0:
+            raise BudgetError(f"budget {part!r} must be above zero")
+        notes.append(f"{part} of the slowest network's {slowest_ms:.3f} ms is {limit_ms:.3f} ms")
+        return Budget("latency_ms", limit_ms, part)
+    return parse_budget(part)
+
+
+def _metric(budget: Budget, workspace: Workspace) -> Metric:
+    if budget.metric == "energy_mj":
+        raise NotProfiledError(
+            f"budget {budget.text}: no energy was measured on {workspace.device.name}; budgets can bound latency (20ms),"
+            " MACs (300MMACs), parameters (4Mparams) and weight bytes (5MB)"
+        )
+    return Metric(budget.metric, workspace.cost_tables[budget.metric])

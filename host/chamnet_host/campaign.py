@@ -1,0 +1,114 @@
+"""A campaign: plan -> measure -> store, continued where the last run ended.
+
+Each visit is committed when it arrives, under an id that the plan gives it. Whatever is killed, the same
+command measures only what is not stored yet.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from chamnet.errors import DeviceLostError, DeviceUnreachableError
+from chamnet.lut import PASSING, Plan, Request, Store
+from chamnet.records import Visit
+from chamnet_host.client import DeviceClient
+
+__all__ = ["Connect", "Progress", "Tally", "measure_requests", "run_campaign"]
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[[], AbstractContextManager[DeviceClient]]
+_RECONNECTS = 5  # in a row, without a single visit stored in between
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has stored so far.
+
+    Attributes:
+        total: Visits the plan asks for.
+        before: Of these, stored before the run.
+        stored: Stored by the run.
+        failed: Stored by the run with a status other than `ok`.
+        reconnects: How often the agent was lost and found again.
+    """
+
+    total: int
+    before: int
+    stored: int = 0
+    failed: int = 0
+    reconnects: int = 0
+
+
+Progress = Callable[[Tally], None]
+
+
+def run_campaign(
+    plan: Plan, connect: Connect, store: Store, *, lut_id: int, digest: str, backend: str, progress: Progress
+) -> Tally:
+    """Measure what the plan asks for and the store does not hold.
+
+    Args:
+        plan: What to measure.
+        connect: Opens a connection to the agent, starting one if need be.
+        store: Where visits go.
+        lut_id: Id of the platform's table.
+        digest: Of the platform; starts its visits' ids.
+        backend: Backend to measure with.
+        progress: Called after every visit.
+
+    Raises:
+        DeviceLostError: The agent went away again and again without a single visit in between.
+        StoreError: The store took no more; what it has is kept.
+    """
+    wanted = plan.visit_ids(digest)
+    tally = Tally(total=len(wanted), before=len(wanted & store.visit_ids(lut_id)))
+    progress(tally)
+    fruitless = 0
+    while requests := list(plan.requests(digest, store.visit_ids(lut_id), store.failed_items(lut_id))):
+        before = tally.stored
+        try:
+            with connect() as client:
+                measure_requests(
+                    requests, client, store, lut_id=lut_id, backend=backend, tally=tally, progress=progress
+                )
+        except (DeviceLostError, DeviceUnreachableError) as error:
+            fruitless = fruitless + 1 if tally.stored == before else 0
+            if fruitless >= _RECONNECTS:
+                raise DeviceLostError(
+                    f"the agent was lost {fruitless} times without measuring anything; {tally.before + tally.stored}"
+                    f" of {tally.total} visits are stored, the same command continues. Last: {error}"
+                ) from error
+            tally.reconnects += 1
+            log.warning("agent lost, connecting again: %s", error)
+    return tally
+
+
+def measure_requests(
+    requests: Iterable[Request],
+    client: DeviceClient,
+    store: Store,
+    *,
+    lut_id: int,
+    backend: str,
+    tally: Tally,
+    progress: Progress,
+) -> list[Visit]:
+    """Send requests one after the other and store each visit as it arrives; return the visits."""
+    visits = []
+    for request in requests:
+        what = {
+            item.visit_id: (key, item.name) for item, key in zip(request.items, request.keys, strict=True)
+        }
+        for visit in client.measure(request.items, request.policy, backend=backend):
+            key, name = what[visit.visit_id]
+            if visit.status in PASSING:  # kept under an id of its own: the visit asked for is still missing
+                attempt = store.failures(lut_id, request.kind, key)
+                visit = replace(visit, visit_id=f"{visit.visit_id}!{attempt}")
+            if store.append(lut_id, request.kind, key, request.policy.mode, visit, name=name):
+                tally.stored += visit.status not in PASSING
+                tally.failed += visit.status != "ok"
+            visits.append(visit)
+            progress(tally)
+    return visits

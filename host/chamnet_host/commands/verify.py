@@ -1,0 +1,82 @@
+"""`chamnet-host verify`: networks measured whole, beside their predictions."""
+
+from statistics import mean
+from typing import Annotated
+
+import typer
+
+from chamnet_host.options import DB, SPACE, AsJson, Db, Profiles, Seed, SpaceName, Target
+from chamnet_host.output import print_json, print_table, print_text, progress_bar
+from chamnet_host.session import Session
+from chamnet_host.subjects import LAST_SEARCH, read_networks
+from chamnet_host.verification import Verification, verify
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command(name="verify")(verify_command)
+
+
+def verify_command(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            help="Published name, genome, JSON file of a search or an architecture, or best.",
+            metavar="NETWORK...",
+        ),
+    ],
+    target: Target = None,
+    visits: Annotated[
+        int, typer.Option(help="Visits of each network, spread in time, 8 runs each.", min=2)
+    ] = 20,
+    space: SpaceName = SPACE,
+    db: Db = DB,
+    profiles: Profiles = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure whole networks on the device and show predicted beside measured.
+
+    Networks take turns over many short visits, so that drift hits all alike; the noise column says how far the
+    odd visits' median is from the even visits'.
+
+    Examples: `chamnet-host verify best`, `chamnet-host verify chamnet-a mobilenet-v2-1.0-224`
+    """
+    with Session.open(db, target=target, space=space, profiles=profiles, seed=seed) as session:
+        chosen = read_networks(networks, session.space, session.store.get(LAST_SEARCH))
+        with progress_bar("verify") as show:
+            results = verify(
+                session, chosen, visits=visits, progress=lambda done, total: show(done, total, "")
+            )
+        _, platform = session.measured
+        errors = [abs(result.error) for result in results if result.error is not None]
+        summary = {"mean_absolute_error": mean(errors) if errors else None}
+        if as_json:
+            body = {"target": session.device.name, "platform": str(platform), **summary}
+            print_json("verify", {**body, "networks": [result.to_json() for result in results]})
+            return
+        _report(results)
+        if errors:
+            print_text(
+                f"mean absolute error {100 * mean(errors):.1f} % over {len(errors)} networks on {platform}"
+            )
+
+
+def _report(results: list[Verification]) -> None:
+    rows = []
+    for result in results:
+        latency, top1 = result.prediction.latency, result.prediction.top1
+        rows.append(
+            (
+                result.prediction.network.name,
+                f"{latency.value:.2f}" if latency else "",
+                f"{latency.low:.2f} - {latency.high:.2f}" if latency else "not profiled",
+                f"{result.row.latency_ms:.2f}",
+                f"{100 * result.error:+.1f} %" if result.error is not None else "",
+                f"{100 * result.split_half:.1f} %",
+                f"{top1.value:.1f}" if top1 else "",
+            )
+        )
+    print_table(("network", "predicted ms", "90 %", "measured ms", "error", "noise", "top-1 %"), rows)

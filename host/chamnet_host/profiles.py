@@ -1,0 +1,117 @@
+"""Device profiles: TOML files that say how to reach a device and how its agent runs."""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from chamnet.errors import ConfigError
+
+__all__ = ["DeviceProfile", "find_profile", "load_profile", "profile_folders", "shipped_profiles"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceProfile:
+    """How to reach one device; `device_profiles/README.md` documents every key.
+
+    Attributes:
+        name: Name of the target; the file's name.
+        description: For people.
+        transport: `local` (this machine) or `direct` (an agent that already listens at `address`).
+        address: `HOST:PORT`, for `direct`.
+        token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
+        backend: Backend to measure with; empty: the agent's default.
+        cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
+        threads: Threads that work.
+        verified_on: Hardware and date of a real run; empty until then.
+    """
+
+    name: str
+    description: str = ""
+    transport: Literal["local", "direct"] = "local"
+    address: str = ""
+    token_file: str = ""
+    backend: str = ""
+    cores: str = "auto"
+    threads: int = 1
+    verified_on: str = ""
+
+
+def find_profile(target: str, folder: Path | None = None) -> DeviceProfile:
+    """Return the profile of a target: a profile's name, or `HOST:PORT` of a running agent.
+
+    Args:
+        target: As typed after `--target`.
+        folder: Looked through first (`--profiles`).
+
+    Raises:
+        ConfigError: Unknown target, or its file says something it should not.
+    """
+    known = {path.stem: path for path in reversed(list(_files(folder)))}
+    if target in known:
+        return load_profile(known[target])
+    host, colon, port = target.rpartition(":")
+    if colon and host and port.isdecimal() and 0 < int(port) < 65536:
+        return DeviceProfile(name=target, transport="direct", address=target)
+    names = ", ".join(sorted(known)) or "none"
+    raise ConfigError(f"unknown target {target!r}; known: {names}, or HOST:PORT of a running agent")
+
+
+def shipped_profiles(folder: Path | None = None) -> list[DeviceProfile]:
+    """Return every profile found, each name once, in alphabetical order."""
+    known = {path.stem: path for path in reversed(list(_files(folder)))}
+    return [load_profile(known[name]) for name in sorted(known)]
+
+
+def load_profile(path: Path) -> DeviceProfile:
+    """Read one profile.
+
+    Raises:
+        ConfigError: Not TOML, an unknown key, or a value of the wrong kind.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from error
+    known = {field.name: field.type for field in fields(DeviceProfile)} | {"name": str}
+    if unknown := raw.keys() - known.keys():
+        raise ConfigError(f"{path}: unknown keys {sorted(unknown)}; see device_profiles/README.md")
+    for key, value in raw.items():
+        if not isinstance(value, int if key == "threads" else str) or isinstance(value, bool):
+            raise ConfigError(
+                f"{path}: {key} = {value!r} is of the wrong kind; see device_profiles/README.md"
+            )
+    profile = DeviceProfile(**{"name": path.stem, **raw})
+    if profile.transport not in ("local", "direct"):
+        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: local, direct")
+    if profile.transport == "direct" and not profile.address:
+        raise ConfigError(f"{path}: transport direct needs an address = 'HOST:PORT'")
+    if profile.threads < 1:
+        raise ConfigError(f"{path}: threads must be at least 1")
+    return profile
+
+
+def profile_folders(folder: Path | None = None) -> list[Path]:
+    """Return the folders looked through, first to last.
+
+    `--profiles`, `./device_profiles`, the user's config folder, those shipped in the wheel, the checkout's.
+    """
+    shipped = Path(str(resources.files("chamnet_host")))
+    places = [
+        folder,
+        Path("device_profiles"),
+        Path.home() / ".config" / "chamnet" / "device_profiles",
+        shipped.parents[1]
+        / "device_profiles",  # a checkout, before the copy an editable install leaves behind
+        shipped / "device_profiles",
+    ]
+    return [place for place in places if place is not None]
+
+
+def _files(folder: Path | None) -> Iterator[Path]:
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--profiles {folder}: no such folder")
+    for place in profile_folders(folder):
+        yield from sorted(place.glob("*.toml"))

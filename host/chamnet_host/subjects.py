@@ -1,0 +1,73 @@
+"""What a user names on the command line: networks by name, genome, file, or the last search's winners."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chamnet.errors import ConfigError
+from chamnet.networks import Architecture, Network, find
+from chamnet.space import SearchSpace
+
+__all__ = ["LAST_SEARCH", "read_networks"]
+
+LAST_SEARCH = "last_search"  # where a workspace keeps what `search` found
+
+
+def read_networks(texts: list[str], space: SearchSpace, last_search: str | None) -> list[Network]:
+    """Return the networks that words on the command line mean, each once.
+
+    Args:
+        texts: Each a published name, a genome of `space`, a JSON file (an architecture, or what `search`
+            wrote), or `best` for the winners of the last search.
+        space: Space of the genomes.
+        last_search: JSON of the last search in this workspace; None if there was none.
+
+    Raises:
+        ConfigError: A word means no network; says what would.
+    """
+    networks: dict[str, Network] = {}
+    for text in texts:
+        for network in _read(text, space, last_search):
+            networks.setdefault(network.digest, network)
+    return list(networks.values())
+
+
+def _read(text: str, space: SearchSpace, last_search: str | None) -> list[Network]:
+    if text == "best":
+        if last_search is None:
+            raise ConfigError(
+                "best: nothing was searched in this workspace yet; run `chamnet-host search --budget 20ms`"
+            )
+        return _from_data(json.loads(last_search), "best", space)
+    if text.endswith(".json"):
+        try:
+            data = json.loads(Path(text).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{text}: cannot be read as JSON ({error})") from error
+        return _from_data(data, text, space)
+    if text[:1].isdecimal() and all(part.isdecimal() for part in text.replace(",", "-").split("-")):
+        return [space.decode(space.parse_genome(text))]
+    return [find(text).build()]
+
+
+def _from_data(data: object, source: str, space: SearchSpace) -> list[Network]:
+    """Read an architecture, or the answers of a search."""
+    if isinstance(data, Mapping) and "answers" in data:
+        return [_from_answer(answer, source, space) for answer in data["answers"]]
+    if isinstance(data, Mapping) and "stages" in data:
+        architecture = Architecture.from_dict(data, source)
+        return [architecture.build(Path(source).stem)]
+    raise ConfigError(
+        f"{source}: neither an architecture (with `stages`) nor what `chamnet-host search --json` writes"
+    )
+
+
+def _from_answer(answer: Mapping[str, Any], source: str, space: SearchSpace) -> Network:
+    try:
+        architecture = Architecture.from_dict(answer["architecture"], source)
+        return architecture.build(str(answer["network"]))
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{source}: an answer without {error}; write it anew with `chamnet-host search`"
+        ) from error

@@ -1,0 +1,132 @@
+"""Kill anything in the middle of a profile; the same command ends in a complete table."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+TINY = Path(__file__).parents[1] / "data" / "tiny-mobile.toml"
+COMMAND = [sys.executable, "-m", "chamnet_host", "profile", "--space", str(TINY)]
+
+
+def children(pid: int) -> dict[int, str]:
+    """Return all descendants of a process with their command lines."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            found[int(entry.name)] = (
+                f"{parent} " + (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            )
+        except (OSError, IndexError):
+            continue
+    family, grown = {pid}, True
+    while grown:
+        more = {child for child, text in found.items() if int(text.split()[0]) in family} - family
+        family, grown = family | more, bool(more)
+    return {child: found[child] for child in family - {pid} if child in found}
+
+
+def stored(folder: Path) -> list[str]:
+    try:
+        db = sqlite3.connect(f"file:{folder / 'chamnet.db'}?mode=ro", uri=True, timeout=10)
+        ids = [row[0] for row in db.execute("SELECT visit_id FROM visit ORDER BY id")]
+        db.close()
+    except sqlite3.OperationalError:  # not made yet
+        return []
+    return ids
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 40) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+@pytest.fixture
+def run(tmp_path: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        COMMAND,
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # background jobs of a shell ignore it
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def find(run: subprocess.Popen[bytes], word: str) -> int:
+    return wait_for(lambda: next((p for p, text in children(run.pid).items() if word in text), 0))
+
+
+def complete(folder: Path, ask: Callable[..., Any], before: list[str]) -> None:
+    """Run the same command again, and see a complete table: nothing repeated, nothing lost."""
+    body = ask("profile", "--space", TINY, cwd=folder)
+    after = stored(folder)
+    assert after[: len(before)] == before
+    assert len(set(after)) == len(after)
+    assert body["visits"]["planned"] == len([visit for visit in after if "!" not in visit])
+    assert body["visits"]["stored"] == len([visit for visit in after[len(before) :] if "!" not in visit])
+    (table,) = ask("status", cwd=folder)["tables"]
+    assert table["failures"] == {}
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [
+        pid
+        for pid in pids
+        if Path(f"/proc/{pid}").exists()
+        and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    ]
+
+
+def test_killing_the_host(run: subprocess.Popen[bytes], tmp_path: Path, ask: Callable[..., Any]) -> None:
+    wait_for(lambda: len(stored(tmp_path)) > 40)
+    family = list(children(run.pid))
+    run.kill()
+    run.wait()
+    wait_for(lambda: not alive(family), 10)  # the agent and its worker have gone too
+    complete(tmp_path, ask, stored(tmp_path))
+
+
+def test_killing_the_worker(run: subprocess.Popen[bytes], tmp_path: Path, ask: Callable[..., Any]) -> None:
+    wait_for(lambda: len(stored(tmp_path)) > 40)
+    os.kill(find(run, "chamnet_agent.worker"), signal.SIGKILL)
+    assert run.wait(90) == 0  # the run goes on by itself
+    complete(tmp_path, ask, stored(tmp_path))
+
+
+def test_killing_the_agent(run: subprocess.Popen[bytes], tmp_path: Path, ask: Callable[..., Any]) -> None:
+    wait_for(lambda: len(stored(tmp_path)) > 40)
+    server, worker = find(run, "chamnet_agent serve"), find(run, "chamnet_agent.worker")
+    os.kill(server, signal.SIGKILL)
+    wait_for(lambda: not alive([worker]), 10)  # dies with its parent
+    assert run.wait(90) == 0  # a new agent is started
+    complete(tmp_path, ask, stored(tmp_path))
+
+
+def test_ctrl_c(run: subprocess.Popen[bytes], tmp_path: Path, ask: Callable[..., Any]) -> None:
+    wait_for(lambda: len(stored(tmp_path)) > 40)
+    family = list(children(run.pid))
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == 1
+    wait_for(lambda: not alive(family), 10)
+    complete(tmp_path, ask, stored(tmp_path))

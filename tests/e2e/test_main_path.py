@@ -1,0 +1,195 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chamnet.models import identity_model
+
+pytestmark = pytest.mark.e2e
+TINY = Path(__file__).parents[1] / "data" / "tiny-mobile.toml"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Ask = Callable[..., Any]
+
+
+def test_search_answers_with_the_documented_keys(ask: Ask, profiled: Path) -> None:
+    body = ask("search", "--budget", "20ms", "--space", TINY, cwd=profiled)
+    best = body["best"]
+    assert body["answers"] == [best]
+    assert len(best["genome"]) == 9
+    assert best["network"] == "-".join(map(str, best["genome"]))
+    latency, top1 = best["predicted"]["latency_ms"], best["predicted"]["top1"]
+    assert latency["low"] < latency["value"] < latency["high"] < 20
+    assert top1["low"] < top1["value"] < top1["high"] < 100
+    assert isinstance(top1["extrapolated"], bool)
+    assert best["binding"] is False
+    assert best["reachable"]["latency_ms"]["highest"] < 20
+    assert best["predicted"]["macs"] > 0
+    assert best["predicted"]["params"] > 0
+    assert body["elapsed_s"] > 0
+    assert body["evaluations"] > 0
+
+
+def test_same_seed_same_answer(ask: Ask, profiled: Path) -> None:
+    first, second = (ask("search", "-b", "50%", "--space", TINY, cwd=profiled) for _ in range(2))
+    assert first["best"]["genome"] == second["best"]["genome"]
+    assert first["best"]["predicted"] == second["best"]["predicted"]
+
+
+def test_budgets_hold_together_and_apart(ask: Ask, profiled: Path) -> None:
+    body = ask("search", "-b", "60%,40MMACs", "-b", "like:chamnet-f", "--space", TINY, cwd=profiled)
+    both, like = body["answers"]
+    assert "best" not in body
+    assert both["predicted"]["macs"] <= 40e6
+    for answer in (both, like):
+        assert answer["predicted"]["latency_ms"]["value"] <= answer["budgets"]["latency_ms"]
+
+
+def test_the_winner_is_measured(ask: Ask, profiled: Path) -> None:
+    winner = ask("search", "-b", "20ms", "--space", TINY, cwd=profiled)["best"]["network"]
+    body = ask("verify", "best", "chamnet-f", "--visits", "4", "--space", TINY, cwd=profiled)
+    assert [network["network"] for network in body["networks"]] == [winner, "chamnet-f"]
+    assert all(network["measured_ms"] > 0 for network in body["networks"])
+    assert body["mean_absolute_error"] == pytest.approx(sum(abs(n["error"]) for n in body["networks"]) / 2)
+
+
+def test_predict_explains_every_unit(ask: Ask, profiled: Path) -> None:
+    (network,) = ask("predict", "chamnet-f", "--explain", "--space", TINY, cwd=profiled)["networks"]
+    assert sum(unit["latency_ms"] for unit in network["units"]) == pytest.approx(
+        network["predicted"]["latency_ms"]["value"]
+    )
+    assert network["predicted"]["macs"] == 30_769_152
+
+
+def test_networks_equal_the_oracles(ask: Ask, tmp_path: Path) -> None:
+    oracles = json.loads((TINY.parent / "network_oracles.json").read_text())
+    listed = {network["name"]: network for network in ask("networks", cwd=tmp_path)["networks"]}
+    assert set(listed) == set(oracles)
+    for name, oracle in oracles.items():
+        got = {
+            "macs": listed[name]["macs"],
+            "params": listed[name]["params"],
+            "weights": listed[name]["conv_fc_weights"],
+        }
+        assert got | oracle == got
+
+
+def test_a_users_own_model_is_measured(ask: Ask, profiled: Path, tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    model.write_bytes(identity_model((1, 8, 8, 8)))
+    assert ask("measure", model, "--visits", "3", cwd=profiled)["measured_ms"] > 0
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_a_network_is_exported(ask: Ask, cli: Run, tmp_path: Path, form: str) -> None:
+    body = ask("export", "chamnet-f", "--format", form, "-o", f"f.{form}", cwd=tmp_path)
+    assert (tmp_path / body["file"]).stat().st_size == body["bytes"] > 5e6
+
+
+def test_tables_are_shown_carried_and_compared(ask: Ask, profiled: Path, tmp_path: Path) -> None:
+    shown = ask("lut", "show", "--limit", "3", cwd=profiled)
+    assert len(shown["rows"]) == 3 < shown["total"]
+    exported = ask("lut", "export", tmp_path / "t.parquet", cwd=profiled)
+    imported = ask("lut", "import", tmp_path / "t.parquet", "--as", "elsewhere", cwd=tmp_path)
+    assert imported["added"] == exported["visits"]
+    diff = ask(
+        "lut", "diff", "chamnet.db", tmp_path / "chamnet.db", "--profiles", elsewhere(tmp_path), cwd=profiled
+    )
+    assert diff["median_ratio"] == 1
+
+
+def elsewhere(folder: Path) -> Path:
+    """Make a device profile for a device that is not here; its table can be searched all the same."""
+    (folder / "elsewhere.toml").write_text("transport = 'direct'\naddress = '127.0.0.1:9'\n")
+    return folder
+
+
+def test_an_imported_table_is_searched_without_the_device(ask: Ask, profiled: Path, tmp_path: Path) -> None:
+    ask("lut", "export", tmp_path / "t.csv", cwd=profiled)
+    ask("lut", "import", tmp_path / "t.csv", "--as", "elsewhere", cwd=tmp_path)
+    options = ("--target", "elsewhere", "--profiles", elsewhere(tmp_path), "--space", TINY)
+    assert ask("search", "-b", "20ms", *options, cwd=tmp_path)["target"] == "elsewhere"
+
+
+def test_status_and_devices_and_dry_run(ask: Ask, profiled: Path) -> None:
+    (table,) = ask("status", cwd=profiled)["tables"]
+    assert table["units"] > 20
+    assert table["failures"] == {}
+    (device,) = [d for d in ask("devices", cwd=profiled)["devices"] if d["target"] == "local"]
+    assert device["reachable"]
+    planned = ask("profile", "--dry-run", "--space", TINY, cwd=profiled)
+    assert planned["rows"] == planned["grid"]
+
+
+def test_a_second_profile_measures_nothing(ask: Ask, profiled: Path) -> None:
+    body = ask("profile", "--space", TINY, cwd=profiled)
+    assert body["visits"]["stored"] == 0
+    assert body["visits"]["stored_before"] == body["visits"]["planned"]
+
+
+def test_operators_can_be_the_unit(ask: Ask, profiled: Path, tmp_path: Path) -> None:
+    ask("profile", "--granularity", "op", "--space", TINY, cwd=tmp_path)
+    assert (
+        ask("search", "-b", "20ms", "--space", TINY, cwd=tmp_path)["best"]["predicted"]["latency_ms"]["value"]
+        > 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("search", "-b", "20ms", "-t", "pixel99"), "unknown target 'pixel99'; known: "),
+        (("search", "-b", "20ms", "--space", "chamnet-huge"), "unknown space 'chamnet-huge'; known: "),
+        (("search", "-b", "20parsecs", "--space", TINY), "unknown unit 'parsecs'"),
+        (("search", "-b", "fast", "--space", TINY), "not a number with a unit"),
+        (("search", "-b", "1us", "--space", TINY), "the lowest reachable is "),
+        (("search", "-b", "35mJ", "--space", TINY), "no energy was measured"),
+        (("search", "-b", "1ms,2ms", "--space", TINY), "bounds latency_ms twice"),
+        (("search", "-b", "like:chamnet-z", "--space", TINY), "did you mean"),
+        (("search",), "--budget"),
+        (("serch",), "No such command"),
+        (("predict", "chamnet-z"), "unknown network 'chamnet-z'; did you mean"),
+        (("profile", "--effort", "huge"), "unknown effort 'huge'; known: quick"),
+        (("profile", "--backend", "tflite", "--space", TINY), "tflite"),
+        (("profile", "--granularity", "layer"), "unknown granularity"),
+        (("export", "chamnet-a", "-f", "tf", "-o", "x"), "unknown format"),
+        (("measure", "no.onnx"), "cannot be read"),
+        (("profile", "-t", "127.0.0.1:1", "--space", TINY), "127.0.0.1:1"),
+    ],
+)
+def test_a_users_mistake_is_one_clear_error(
+    cli: Run, profiled: Path, arguments: tuple[object, ...], words: str
+) -> None:
+    done = cli(*arguments, cwd=profiled, check=False)
+    assert words in done.stderr
+    assert done.returncode in ((1, 2) if arguments[0] == "profile" else (2,))
+    assert len(done.stderr.strip().splitlines()) <= 2
+    failed = cli(*arguments, "--json", cwd=profiled, check=False)
+    assert json.loads(failed.stdout)["error"]["exit_code"] == done.returncode
+
+
+def test_searching_before_profiling_says_what_to_run(cli: Run, tmp_path: Path) -> None:
+    done = cli("search", "-b", "20ms", cwd=tmp_path, check=False)
+    assert (done.returncode, "chamnet-host profile" in done.stderr) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_corrupt_store_is_one_clear_error(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "chamnet.db").write_bytes(b"not a database" * 99)
+    done = cli("search", "-b", "20ms", cwd=tmp_path, check=False)
+    assert (done.returncode, "not a ChamNet store" in done.stderr) == (1, True)
+
+
+def test_searching_imports_no_torch(profiled: Path, cli: Run, env: dict[str, str]) -> None:
+    code = (
+        "import sys; from chamnet_host.app import run\n"
+        f"assert run(['search', '-b', '20ms', '--space', {str(TINY)!r}, '--json']) == 0\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'onnxruntime', 'onnx', 'botorch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=profiled, env=env, check=True, stdout=subprocess.DEVNULL, timeout=60
+    )
