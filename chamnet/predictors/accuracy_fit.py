@@ -1,0 +1,258 @@
+"""Fit the accuracy predictor with BoTorch and GPyTorch; the only file that needs them.
+
+Hyperparameters are the mode of their posterior. The priors are log-normal. On length scales it is BoTorch's
+default, dimension-scaled [Hvarfner2024]_; on variances the spread is 1 and the modes, as deviations in log error:
+
+- structure: 0.1, which is 3 points at 70 % top-1;
+- recipe offset: 0.07, or 2 points at 70 %. Two families cannot tell it; leaving one out costs 2 to 4 points, of
+  which a part is structure;
+- noise: 0.008, or 0.25 points at 70 %: seeds differ by 0.14 to 0.26 points.
+
+The slope on log-MACs is normal around one deviation of log error for one of log-MACs, half of that its own
+deviation, and integrated out: more work makes for less error, a priori with 98 %.
+
+References:
+    [Hvarfner2024] Vanilla Bayesian Optimization Performs Great in High Dimensions. ICML 2024.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chamnet.errors import ConfigError
+
+from .accuracy import AccuracyPredictor
+from .gp import GaussianProcess, Kernel, KernelLayout, KernelName, Trend, kernel_layout
+from .pool import BEYOND_FAMILIES, Pool, published_pool
+from .validation import validate
+
+try:
+    import gpytorch
+    import torch
+    from botorch.fit import fit_gpytorch_mll
+    from botorch.models.gpytorch import GPyTorchModel
+    from botorch.utils.sampling import manual_seed
+    from gpytorch.constraints import GreaterThan
+    from gpytorch.priors import LogNormalPrior
+except ImportError as error:
+    raise ConfigError(
+        f"fitting needs torch, botorch and gpytorch ({error}); pip install chamnet[fit]"
+    ) from error
+
+__all__ = ["Scaling", "fit_accuracy", "fit_default", "fit_gp", "fit_model"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_STRUCTURE_SD, _OFFSET_SD, _NOISE_SD = 0.1, 0.07, 0.008  # modes, in log error
+_SLOPE, _SLOPE_SD, _LEVEL_SD = 1.0, 0.5, 1.0  # scaled: in deviations of the pool
+_SPREAD = 1.0  # of the logarithm of a variance
+_SHORTEST = 0.025  # length scale, as in BoTorch
+_FEWEST = 6  # networks of a pool; leaving one out must leave something to fit
+_TINY = 1e-20  # keeps the gradient of a root finite at 0
+
+
+def fit_default(*, seed: int = 0, kernel: KernelName = "additive") -> AccuracyPredictor:
+    """Fit the shipped predictor anew, on the published networks; takes about a minute.
+
+    Args:
+        seed: Of starting points and of the learning curve.
+        kernel: See `kernel_layout`.
+    """
+    return fit_accuracy(published_pool(), kernel=kernel, seed=seed, beyond=published_pool(BEYOND_FAMILIES))
+
+
+def fit_accuracy(
+    pool: Pool, *, kernel: KernelName = "additive", seed: int = 0, beyond: Pool | None = None
+) -> AccuracyPredictor:
+    """Fit a predictor to a pool and find out how wrong it is.
+
+    Args:
+        pool: Known networks, such as your own trainings; six at least.
+        kernel: See `kernel_layout`.
+        seed: Of starting points and of the learning curve.
+        beyond: Networks outside the structure, for a further check.
+
+    Raises:
+        ConfigError: The pool is too small, or its networks all have the same accuracy or MACs.
+    """
+    if len(pool) < _FEWEST or min(np.ptp(pool.top1), np.ptp(pool.log_macs)) <= 0:
+        raise ConfigError(f"a pool needs {_FEWEST} networks that differ in accuracy and MACs; train more")
+
+    def fold(part: Pool) -> GaussianProcess:
+        return fit_gp(part, kernel=kernel, seed=seed, starts=1)
+
+    validation = validate(pool, fold, beyond=beyond, seed=seed)
+    return AccuracyPredictor(
+        model=fit_gp(pool, kernel=kernel, seed=seed), pool=pool, validation=validation, seed=seed
+    )
+
+
+def fit_gp(pool: Pool, *, kernel: KernelName = "additive", seed: int = 0, starts: int = 4) -> GaussianProcess:
+    """Fit the model to a pool.
+
+    Args:
+        pool: Known networks, three at least.
+        kernel: See `kernel_layout`.
+        seed: Of the starting points after the first.
+        starts: Starting points of the optimiser; the best mode found is kept.
+    """
+    model, scaling = fit_model(pool, kernel=kernel, seed=seed, starts=starts)
+    y_sd = scaling.y_sd
+    layout = kernel_layout(kernel, pool.structure.feature_names)
+    scales = model.shape.lengthscale.detach().numpy().ravel()[list(layout.scale_of)]
+    slope = y_sd / scaling.t_sd
+    return GaussianProcess(
+        kernel=Kernel(name=kernel, scales=scales, parts=layout.parts),
+        trend=Trend(
+            centre=scaling.t_mean,
+            level=scaling.y_mean,
+            level_sd=_LEVEL_SD * y_sd,
+            slope=_SLOPE * slope,
+            slope_sd=_SLOPE_SD * slope,
+        ),
+        structure_sd=math.sqrt(model.structure.outputscale.item()) * y_sd,
+        offset_sd=math.sqrt(model.offsets.outputscale.item()) * y_sd,
+        noise_sd=math.sqrt(model.likelihood.noise.item()) * y_sd,
+        features=pool.features,
+        log_macs=pool.log_macs,
+        targets=pool.log_error,
+        recipes=pool.recipe_numbers,
+    )
+
+
+def fit_model(pool: Pool, *, kernel: KernelName, seed: int, starts: int) -> "tuple[_Model, Scaling]":
+    """Return the fitted GPyTorch model, ready to predict, and the scaling of its inputs and outputs."""
+    scaling = Scaling(pool)
+    best, best_score = None, -math.inf
+    with manual_seed(seed), _one_thread():
+        for start in range(starts):
+            model = _Model(pool, scaling, kernel_layout(kernel, pool.structure.feature_names), kernel)
+            if start:  # there may be several modes: few networks, several length scales
+                model.shape.lengthscale = (
+                    model.shape.lengthscale * torch.randn(model.shape.lengthscale.shape).exp()
+                )
+            marginal = gpytorch.ExactMarginalLogLikelihood(model.likelihood, model)
+            fit_gpytorch_mll(marginal)
+            score = _score(marginal)
+            if score > best_score + 1e-6:
+                best, best_score = model, score
+    if best is None:
+        raise ValueError("a fit needs at least one start")
+    best.eval()
+    return best, scaling
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch on one thread: for matrices this small more are slower, up to fifty times on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Scaling:
+    """Brings log error and log-MACs of a pool to mean 0 and deviation 1."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.y_mean, self.y_sd = float(pool.log_error.mean()), float(pool.log_error.std())
+        self.t_mean, self.t_sd = float(pool.log_macs.mean()), float(pool.log_macs.std())
+
+    def inputs(self, features: FloatArray, log_macs: FloatArray, recipes: npt.ArrayLike) -> torch.Tensor:
+        """Return features, scaled log-MACs and recipe numbers side by side, shape `n x (d + 2)`."""
+        return torch.tensor(np.column_stack([features, (log_macs - self.t_mean) / self.t_sd, recipes]))
+
+
+def _score(marginal: Any) -> float:
+    marginal.train()
+    with torch.no_grad():
+        return float(marginal(marginal.model(*marginal.model.train_inputs), marginal.model.train_targets))
+
+
+class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # no types
+    """Level, slope, recipe offsets and structure as one sum of kernels, on scaled inputs and outputs."""
+
+    def __init__(self, pool: Pool, scaling: Scaling, layout: KernelLayout, name: KernelName) -> None:
+        inputs = scaling.inputs(pool.features, pool.log_macs, pool.recipe_numbers)
+        targets = torch.tensor((pool.log_error - scaling.y_mean) / scaling.y_sd)
+        noise = _prior(_NOISE_SD / scaling.y_sd)
+        likelihood = gpytorch.likelihoods.GaussianLikelihood(
+            noise_prior=noise, noise_constraint=GreaterThan(1e-6, transform=None, initial_value=noise.mode)
+        )
+        # The prior mean of the slope is known, so it is taken off the targets.
+        self._macs_column = pool.features.shape[1]
+        super().__init__(inputs, targets - _SLOPE * inputs[:, self._macs_column], likelihood)
+        self.shape = _Shape(layout, name)
+        self.structure = _scaled(self.shape, _STRUCTURE_SD / scaling.y_sd)
+        same = _SameRecipe(active_dims=(self._macs_column + 1,))
+        self.offsets = _scaled(same, _OFFSET_SD / scaling.y_sd)
+        self.tilt = gpytorch.kernels.LinearKernel(active_dims=(self._macs_column,))
+        self.tilt.variance = _SLOPE_SD**2
+        self.tilt.raw_variance.requires_grad_(False)
+        self.double()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """Return the prior at scaled inputs, shape `n x (d + 2)`."""
+        covariance = self.structure(x) + self.offsets(x) + self.tilt(x)
+        covariance = covariance + _LEVEL_SD**2 * torch.ones(len(x), len(x), dtype=x.dtype)
+        return gpytorch.distributions.MultivariateNormal(torch.zeros_like(x[:, 0]), covariance)
+
+
+class _Shape(gpytorch.kernels.Kernel):  # type: ignore[misc]  # no types
+    """Correlation by features, with length scales shared among them."""
+
+    has_lengthscale = True
+
+    def __init__(self, layout: KernelLayout, name: KernelName) -> None:
+        count = max(layout.scale_of) + 1
+        largest = max(map(len, layout.parts))
+        prior = LogNormalPrior(math.sqrt(2) + 0.5 * math.log(largest), math.sqrt(3))
+        constraint = GreaterThan(_SHORTEST, transform=None, initial_value=prior.mode)
+        columns = tuple(range(len(layout.scale_of)))
+        super().__init__(
+            ard_num_dims=count,
+            active_dims=columns,
+            lengthscale_prior=prior,
+            lengthscale_constraint=constraint,
+        )
+        self._layout, self._name = layout, name
+        self._members = torch.zeros(len(layout.scale_of), len(layout.parts), dtype=torch.float64)
+        for number, part in enumerate(layout.parts):
+            self._members[list(part), number] = 1
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
+        """Return the mean correlation of the additive terms."""
+        if diag:
+            return torch.ones(x1.shape[:-1], dtype=x1.dtype)
+        scales = self.lengthscale[..., list(self._layout.scale_of)]
+        squared = ((x1[:, None] - x2) / scales) ** 2 @ self._members  # n x m x terms
+        if self._name == "rbf":
+            return torch.exp(-0.5 * squared).mean(dim=-1)
+        distance = torch.sqrt(5 * squared + _TINY)
+        return ((1 + distance + distance**2 / 3) * torch.exp(-distance)).mean(dim=-1)
+
+
+class _SameRecipe(gpytorch.kernels.Kernel):  # type: ignore[misc]  # no types
+    """1 for networks of one recipe, else 0."""
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
+        """Compare recipe numbers, shapes `n x 1` and `m x 1`."""
+        same = x1[..., 0] == x2[..., 0] if diag else x1 == x2.transpose(-1, -2)
+        return same.to(x1)
+
+
+def _scaled(kernel: Any, mode_sd: float) -> Any:
+    prior = _prior(mode_sd)
+    constraint = GreaterThan(1e-6, transform=None, initial_value=prior.mode)
+    return gpytorch.kernels.ScaleKernel(kernel, outputscale_prior=prior, outputscale_constraint=constraint)
+
+
+def _prior(mode_sd: float) -> Any:
+    """Return the prior of a variance with its mode at a deviation of `mode_sd`."""
+    return LogNormalPrior(2 * math.log(mode_sd) + _SPREAD**2, _SPREAD)

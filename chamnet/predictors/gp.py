@@ -1,0 +1,258 @@
+"""Gaussian-process regression in numpy: scores what `accuracy_fit` has fitted.
+
+The model of negative log error `y` of network `i`, trained with recipe `r`:
+
+    y = level + slope * (log_macs - centre) + offset[r] + f(features) + noise
+
+`level`, `slope` and each `offset` have normal priors, and `f` is a Gaussian process, so the whole is one
+Gaussian process with a linear mean. Standard deviations are in log error: 0.03 is about 1 point at 70 % top-1.
+
+References:
+    [Rasmussen2006] Rasmussen and Williams: Gaussian Processes for Machine Learning. MIT Press 2006.
+    [Dai2019] ChamNet: Towards Efficient Network Design through Platform-Aware Model Adaptation. CVPR 2019.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "NO_RECIPE",
+    "GaussianProcess",
+    "Kernel",
+    "KernelLayout",
+    "KernelName",
+    "Trend",
+    "kernel_layout",
+    "profile",
+    "profile_in_place",
+]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+KernelName = Literal["matern", "matern-ard", "additive", "rbf"]
+
+NO_RECIPE = -1
+_CHUNK = 4096  # rows at a time: keeps memory and caches small
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLayout:
+    """How a named kernel is put together.
+
+    Attributes:
+        scale_of: Which length scale each feature has, shape `d`.
+        parts: Features of each additive term.
+    """
+
+    scale_of: tuple[int, ...]
+    parts: tuple[tuple[int, ...], ...]
+
+
+def kernel_layout(name: KernelName, feature_names: Sequence[str]) -> KernelLayout:
+    """Return the layout of a kernel.
+
+    `matern`: Matern-5/2 with a length scale for each kind of number (resolution, filters, expansion, blocks).
+    `matern-ard`: the same with one for each number. `additive`: a sum of `matern` terms, one for each stage, so
+    that the search can take it apart. `rbf`: isotropic, the paper's [Dai2019]_.
+    """
+    if name not in get_args(KernelName):
+        raise ValueError(f"kernel {name!r}; known: {', '.join(get_args(KernelName))}")
+    count = len(feature_names)
+    kinds = [_kind(feature) for feature in feature_names]
+    order = list(dict.fromkeys(kinds))
+    scale_of = {
+        "rbf": [0] * count,
+        "matern-ard": list(range(count)),
+    }.get(name, [order.index(kind) for kind in kinds])
+    stages = [feature.split(".")[0] for feature in feature_names]
+    by_stage = [tuple(i for i in range(count) if stages[i] == stage) for stage in dict.fromkeys(stages)]
+    return KernelLayout(tuple(scale_of), tuple(by_stage) if name == "additive" else (tuple(range(count)),))
+
+
+def _kind(feature: str) -> str:
+    kind = feature.split(".")[-1]
+    return "filters" if kind in ("stem", "head") else kind
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Kernel:
+    """Correlation of two networks by their features.
+
+    Attributes:
+        name: Of the layout.
+        scales: Length scale of each feature, shape `d`.
+        parts: Features of each additive term; the correlation is the mean of theirs.
+    """
+
+    name: KernelName
+    scales: FloatArray
+    parts: tuple[tuple[int, ...], ...]
+
+    def correlate(self, x: FloatArray, z: FloatArray) -> FloatArray:
+        """Return correlations, shape `n x m`, of features `x`, shape `n x d`, with `z`, shape `m x d`."""
+        total = np.zeros((len(x), len(z)))
+        for part in self.parts:
+            total += self.correlate_part(part, x, z)
+        return total / len(self.parts)
+
+    def correlate_part(self, part: tuple[int, ...], x: FloatArray, z: FloatArray) -> FloatArray:
+        """Return correlations by one additive term only, shape `n x m`."""
+        columns = list(part)
+        near, far = x[:, columns] / self.scales[columns], z[:, columns] / self.scales[columns]
+        return profile(self.name, ((near[:, None] - far) ** 2).sum(axis=-1))
+
+
+def profile(name: KernelName, squared: FloatArray) -> FloatArray:
+    """Return the correlation at scaled squared distances, eq. 4.9 and 4.17 of [Rasmussen2006]."""
+    if name == "rbf":
+        bell: FloatArray = np.exp(-0.5 * squared)
+        return bell
+    distance = np.sqrt(5 * squared)
+    correlation: FloatArray = (1 + distance + distance**2 / 3) * np.exp(-distance)
+    return correlation
+
+
+def profile_in_place(name: KernelName, squared: npt.NDArray[np.float32]) -> None:
+    """Turn scaled squared distances into correlations; `profile` for large arrays in single precision."""
+    np.maximum(squared, 0, out=squared)
+    if name == "rbf":
+        squared *= np.float32(-0.5)
+        np.exp(squared, out=squared)
+        return
+    squared *= np.float32(5)
+    distance = np.sqrt(squared)
+    squared *= np.float32(1 / 3)
+    squared += distance
+    squared += np.float32(1)
+    np.negative(distance, out=distance)
+    squared *= np.exp(distance, out=distance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """The part linear in log-MACs: prior means and standard deviations, in log error.
+
+    Attributes:
+        centre: Log-MACs at which `level` holds.
+        level, level_sd: There.
+        slope, slope_sd: Per unit of log-MACs.
+    """
+
+    centre: float
+    level: float
+    level_sd: float
+    slope: float
+    slope_sd: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GaussianProcess:
+    """A fitted model with the data it stands on; `n` networks, `d` features.
+
+    Attributes:
+        kernel: Of the structure term.
+        trend: Linear term.
+        structure_sd, offset_sd, noise_sd: Standard deviations of `f`, of recipe offsets, of noise.
+        features: Shape `n x d`.
+        log_macs, targets: Shape `n`; targets are negative log errors.
+        recipes: Recipe number of each network, shape `n`.
+    """
+
+    kernel: Kernel
+    trend: Trend
+    structure_sd: float
+    offset_sd: float
+    noise_sd: float
+    features: FloatArray
+    log_macs: FloatArray
+    targets: FloatArray
+    recipes: IntArray
+
+    def posterior(
+        self, features: FloatArray, log_macs: FloatArray, recipe: int = NO_RECIPE
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance without noise, eq. 2.25 and 2.26 of [Rasmussen2006].
+
+        Args:
+            features: Shape `n x d`.
+            log_macs: Shape `n`.
+            recipe: Recipe number; `NO_RECIPE` for an offset of exactly zero.
+
+        Returns:
+            Of negative log error, each of shape `n`.
+        """
+        means, variances = [np.empty(0)], [np.empty(0)]
+        for start in range(0, len(features), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            cross = self._covariance(features[rows], log_macs[rows], recipe)
+            means.append(self._prior_mean(log_macs[rows]) + cross @ self.weights)
+            explained = ((cross @ self._precision) * cross).sum(axis=1)
+            variances.append(np.maximum(self._prior_variance(log_macs[rows], recipe) - explained, 0.0))
+        return np.concatenate(means), np.concatenate(variances)
+
+    @cached_property
+    def weights(self) -> FloatArray:
+        """Weight of each network of the pool in the posterior mean, shape `n`."""
+        weights: FloatArray = self._precision @ (self.targets - self._prior_mean(self.log_macs))
+        return weights
+
+    def line(self, recipe: int = NO_RECIPE) -> tuple[float, float]:
+        """Return intercept and slope of the posterior mean's part linear in log-MACs, offset included."""
+        trend = self.trend
+        tilt = trend.slope_sd**2 * float(self.weights @ (self.log_macs - trend.centre))
+        slope = trend.slope + tilt
+        level = trend.level + trend.level_sd**2 * float(self.weights.sum())
+        return level - slope * trend.centre + self.offset(recipe), slope
+
+    def offset(self, recipe: int) -> float:
+        """Return the posterior mean of a recipe's offset, in log error."""
+        return self.offset_sd**2 * float(self.weights[self.recipes == recipe].sum())
+
+    @cached_property
+    def _precision(self) -> FloatArray:
+        same = self.recipes[:, None] == self.recipes
+        covariance = self._shared(self.features, self.log_macs) + self.offset_sd**2 * same
+        covariance += self.noise_sd**2 * np.eye(len(self.targets))
+        inverse: FloatArray = np.linalg.inv(covariance)
+        return inverse
+
+    def _prior_mean(self, log_macs: FloatArray) -> FloatArray:
+        return self.trend.level + self.trend.slope * (log_macs - self.trend.centre)
+
+    def _prior_variance(self, log_macs: FloatArray, recipe: int) -> FloatArray:
+        tilted = (self.trend.slope_sd * (log_macs - self.trend.centre)) ** 2
+        offset = self.offset_sd**2 if recipe != NO_RECIPE else 0.0
+        variance: FloatArray = self.trend.level_sd**2 + tilted + self.structure_sd**2 + offset
+        return variance
+
+    def _covariance(self, features: FloatArray, log_macs: FloatArray, recipe: int) -> FloatArray:
+        covariance: FloatArray = self._shared(features, log_macs) + self.offset_sd**2 * (
+            self.recipes == recipe
+        )
+        return covariance
+
+    def _shared(self, features: FloatArray, log_macs: FloatArray) -> FloatArray:
+        """Return the covariance with the pool that does not hang on the recipe, shape `n x len(pool)`."""
+        trend = self.trend
+        tilt = trend.slope_sd**2 * np.outer(log_macs - trend.centre, self.log_macs - trend.centre)
+        structure = self.structure_sd**2 * self.kernel.correlate(features, self.features)
+        shared: FloatArray = trend.level_sd**2 + tilt + structure
+        return shared
+
+    def nearest(self, features: FloatArray, recipe: int | None = None) -> FloatArray:
+        """Return the distance to the nearest network of the pool, or of one recipe; shape `n`.
+
+        It is Euclidean in features scaled to [0, 1]; infinite where there is no such network.
+        """
+        chosen = self.features if recipe is None else self.features[self.recipes == recipe]
+        if not len(chosen):
+            return np.full(len(features), math.inf)
+        squared = (features**2).sum(axis=1)[:, None] + (chosen**2).sum(axis=1) - 2 * features @ chosen.T
+        nearest: FloatArray = np.sqrt(np.maximum(squared, 0.0)).min(axis=1)
+        return nearest

@@ -1,0 +1,106 @@
+"""Fitting: GPyTorch and numpy agree, and the shipped predictor comes out again."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from chamnet.errors import ConfigError
+from chamnet.predictors import AccuracyPredictor
+from chamnet.predictors.gp import NO_RECIPE, KernelName
+from chamnet.predictors.pool import from_log_error, published_pool
+from chamnet.predictors.validation import Score
+
+# torch takes seconds to import, so the fast tests must not do it while they are collected
+pytestmark = pytest.mark.slow
+
+SHIPPED = AccuracyPredictor.load()
+POOL = published_pool()
+
+
+@pytest.fixture(scope="module")
+def fit() -> ModuleType:
+    pytest.importorskip("botorch")
+    from chamnet.predictors import accuracy_fit
+
+    return accuracy_fit
+
+
+@pytest.mark.parametrize("name", ["matern", "matern-ard", "additive", "rbf"])
+def test_numpy_scores_as_gpytorch_does(fit: ModuleType, name: KernelName) -> None:
+    torch = pytest.importorskip("torch")
+    model, scaling = fit.fit_model(POOL, kernel=name, seed=0, starts=1)
+    ours = fit.fit_gp(POOL, kernel=name, seed=0, starts=1)
+    rng = np.random.default_rng(0)
+    features, log_macs = rng.uniform(-0.1, 1.1, (40, POOL.features.shape[1])), rng.uniform(16, 20.5, 40)
+    for recipe in (NO_RECIPE, 0, 1):
+        inputs = scaling.inputs(features, log_macs, np.full(40, recipe))
+        with torch.no_grad():
+            theirs = model(inputs)
+        slope = inputs[:, -2].numpy()  # the prior mean, taken off the targets
+        mean = (theirs.mean.numpy() + slope) * scaling.y_sd + scaling.y_mean
+        variance = theirs.variance.numpy() * scaling.y_sd**2
+        if recipe == NO_RECIPE:  # to GPyTorch one more recipe, with an offset of its own
+            variance -= ours.offset_sd**2
+        expected, spread = ours.posterior(features, log_macs, recipe)
+        assert from_log_error(mean) == pytest.approx(from_log_error(expected), abs=1e-3)
+        assert np.sqrt(variance) == pytest.approx(np.sqrt(spread), abs=1e-6)
+
+
+def test_a_fit_repeats_the_shipped_predictions(fit: ModuleType) -> None:
+    again = replace(SHIPPED, model=fit.fit_gp(POOL, kernel=SHIPPED.model.kernel.name, seed=SHIPPED.seed))
+    values = np.random.default_rng(0).integers(
+        SHIPPED.pool.structure.low, np.add(SHIPPED.pool.structure.high, 1), (500, 24)
+    )
+    log_macs = np.random.default_rng(1).uniform(16.5, 20, 500)
+    ours, theirs = again.predict_values(values, log_macs), SHIPPED.predict_values(values, log_macs)
+    for one, other in [(ours.top1, theirs.top1), (ours.low, theirs.low), (ours.high, theirs.high)]:
+        assert np.abs(one - other).max() < 0.05
+
+
+def close(one: Score, other: Score) -> bool:
+    """Within 0.05 points, and one network more or less inside its interval."""
+    points = [abs(getattr(one, key) - getattr(other, key)) for key in ("mae", "rmse", "bias", "tau")]
+    shares = [abs(getattr(one, key) - getattr(other, key)) for key in ("coverage", "coverage_naive")]
+    return one.count == other.count and max(points) < 0.05 and max(shares) <= 1.01 / one.count
+
+
+def test_the_shipped_figures_come_out_again(fit: ModuleType) -> None:
+    again = fit.fit_default(seed=SHIPPED.seed, kernel=SHIPPED.model.kernel.name).validation
+    shipped = SHIPPED.validation
+    assert close(again.one_out, shipped.one_out)
+    for name in shipped.families:
+        assert close(again.families[name], shipped.families[name])
+    for name in shipped.beyond:
+        assert close(again.beyond[name], shipped.beyond[name])
+    assert (again.factor, again.near, again.far) == pytest.approx((shipped.factor, shipped.near, shipped.far))
+    assert again.learning == pytest.approx(shipped.learning, abs=0.05)
+
+
+def test_a_pool_of_one_recipe_fits(fit: ModuleType) -> None:
+    own = POOL.subset([i for i, recipe in enumerate(POOL.recipes) if recipe == "chamnet"])
+    predictor = fit.fit_accuracy(own, kernel="rbf")
+    assert predictor.recipes == ("chamnet", "unknown")
+    assert predictor.validation.families == {}
+    assert predictor.model.line(0)[1] > 0
+
+
+def test_a_pool_too_small_is_refused(fit: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="needs 6 networks"):
+        fit.fit_accuracy(POOL.subset([0, 1, 2]))
+    with pytest.raises(ConfigError, match="differ in accuracy"):
+        fit.fit_accuracy(replace(POOL, top1=np.full(len(POOL), 70.0)))
+
+
+def test_without_torch_the_error_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from chamnet.errors import ConfigError\n"
+        "try: import chamnet.predictors.accuracy_fit\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install chamnet[fit]" in done.stdout, done.stderr
