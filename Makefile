@@ -5,6 +5,7 @@ BIN := .venv/bin
 STUBS_BIN := .venv-stubs/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
+DEMO ?= demo
 
 PACKAGES := chamnet agent/chamnet_agent host/chamnet_host
 PROTO := protos/chamnet/wire
@@ -22,7 +23,14 @@ help: ## list what make can do
 
 .PHONY: demo
 demo: .venv/demo.stamp ## measure this machine and search it for a network (no torch needed)
-	@echo "The demo's commands go here."
+	@mkdir -p $(DEMO)
+	@$(call show,profile)
+	@$(call show,verify mobilenet-v2-1.0-224)
+	@$(call show,search --budget 20ms --budget like:mobilenet-v2-1.0-224 --budget 40%)
+	@$(call show,verify best mobilenet-v2-1.0-224)
+
+# $(call show,ARGUMENTS): print a command as a user would type it, then run it in a folder with a store of its own.
+show = printf '\n$$ chamnet-host %s\n' '$(1)' && cd $(DEMO) && $(CURDIR)/$(BIN)/chamnet-host $(1)
 
 # --- tests -----------------------------------------------------------------------------------------------
 
@@ -100,5 +108,5 @@ $(BIN)/python:
 
 .PHONY: clean
 clean: ## remove the environments, the caches and build outputs
-	@rm -rf .venv .venv-* dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-* dist $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +

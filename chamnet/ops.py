@@ -12,7 +12,7 @@ linear:f32:1x1280x1x1:o1000
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, cast, get_args
 
@@ -42,6 +42,7 @@ class OpSpec:
         add: Whether a residual of the output's shape is added (before the activation).
         reduced: Channels inside a squeeze-excite.
         dtype: Element type of weights and activations.
+        out_h, out_w: Height and width of the output.
 
     Raises:
         ValueError: The shape makes no sense.
@@ -60,9 +61,11 @@ class OpSpec:
     add: bool = False
     reduced: int = 0
     dtype: DType = "f32"
+    out_h: int = field(init=False, repr=False, compare=False)
+    out_w: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the shape."""
+        """Check the shape, and work out that of the output."""
         sizes = (
             self.batch,
             self.in_c,
@@ -79,6 +82,10 @@ class OpSpec:
             raise ValueError(f"groups {self.groups} must divide {self.in_c} and {self.out_c} channels")
         if self.kind in ("gap", "maxpool", "se") and self.in_c != self.out_c:
             raise ValueError(f"{self.kind} keeps its {self.in_c} channels, not {self.out_c}")
+        if self.kind == "se" and not self.reduced:
+            raise ValueError(f"se on {self.in_c} channels needs reduced channels")
+        object.__setattr__(self, "out_h", _out_size(self.in_h, self))  # once: grids ask for it many times
+        object.__setattr__(self, "out_w", _out_size(self.in_w, self))
 
     @cached_property
     def key(self) -> str:
@@ -134,20 +141,6 @@ class OpSpec:
         if op.key != key:
             raise ValueError(f"operator key {key!r} is not canonical; write {op.key!r}")
         return op
-
-    @property
-    def out_h(self) -> int:
-        """Height of the output."""
-        return (
-            _out_size(self.in_h, self) if self.kind in ("conv", "maxpool") else _fixed_size(self.in_h, self)
-        )
-
-    @property
-    def out_w(self) -> int:
-        """Width of the output."""
-        return (
-            _out_size(self.in_w, self) if self.kind in ("conv", "maxpool") else _fixed_size(self.in_w, self)
-        )
 
     @property
     def in_shape(self) -> tuple[int, int, int, int]:
@@ -213,8 +206,6 @@ _OPTIONS = {"o": "out_c", "k": "kernel", "s": "stride", "g": "groups", "r": "red
 
 
 def _out_size(size: int, op: OpSpec) -> int:
-    return (size + 2 * (op.kernel // 2) - op.kernel) // op.stride + 1
-
-
-def _fixed_size(size: int, op: OpSpec) -> int:
+    if op.kind in ("conv", "maxpool"):
+        return (size + 2 * (op.kernel // 2) - op.kernel) // op.stride + 1
     return size if op.kind == "se" else 1

@@ -9,10 +9,10 @@ Keys join operator keys with `+`; a skip is written last: `...+skip` or `...+ski
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
-from chamnet.ops import OpSpec
+from chamnet.ops import DType, OpSpec
 
 __all__ = ["Granularity", "Unit"]
 
@@ -108,7 +108,7 @@ class Unit:
         return self.ops[-1].out_shape
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> DType:
         """Element type."""
         return self.ops[0].dtype
 
@@ -154,7 +154,10 @@ class Unit:
 
 
 def _op_signature(op: OpSpec) -> str:
-    name = "dwconv" if op.depthwise else op.kind
-    size = f"{op.kernel}x{op.kernel}" if op.kind in ("conv", "maxpool") else ""
-    stride = f"s{op.stride}" if op.stride != 1 else ""
-    return name + size + stride + ("_add" if op.add else "")
+    return _signature("dwconv" if op.depthwise else op.kind, op.kernel, op.stride, op.add)
+
+
+@cache
+def _signature(name: str, kernel: int, stride: int, add: bool) -> str:
+    size = f"{kernel}x{kernel}" if name in ("conv", "dwconv", "maxpool") else ""
+    return name + size + (f"s{stride}" if stride != 1 else "") + ("_add" if add else "")

@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 _SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)  # length scales tried, in standard deviations of the features
 _NOISES = (3e-3, 3e-2, 3e-1)  # noise variances tried, over the residual's variance
 _FEWEST = 4  # measurements a group needs for a trend of its own
-_MOST = 1_000  # measurements used to choose length scale and noise
+_MOST = 160  # measurements used to choose length scale and noise
 _CHUNK = 4_096
 
 

@@ -191,7 +191,7 @@ def calibration_networks(space: SearchSpace, *, seed: int = 0) -> tuple[Network,
     """Return the networks to measure whole: evenly spread in log MACs, from random genomes and the extremes."""
     rng = np.random.default_rng(seed)
     ends = [space.extreme(largest=False), space.extreme(largest=True)]
-    pool = [*ends, *space.genomes(space.sample(200, rng))]
+    pool = [*ends, *space.genomes(space.sample(100, rng))]
     networks = [space.decode(genome) for genome in pool]
     log_macs = np.log([network.macs for network in networks])
     wanted = np.linspace(log_macs.min(), log_macs.max(), num=_NETWORKS)

@@ -5,11 +5,12 @@ command measures only what is not stored yet.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from chamnet.errors import DeviceLostError, DeviceUnreachableError
+from chamnet.clock import Clock, SystemClock
+from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError
 from chamnet.lut import PASSING, Plan, Request, Store
 from chamnet.records import Visit
 from chamnet_host.client import DeviceClient
@@ -19,6 +20,7 @@ __all__ = ["Connect", "Progress", "Tally", "measure_requests", "run_campaign"]
 log = logging.getLogger(__name__)
 
 Connect = Callable[[], AbstractContextManager[DeviceClient]]
+_BUSY_TRIES, _BUSY_PAUSE_S = 600, 1.0
 _RECONNECTS = 5  # in a row, without a single visit stored in between
 
 
@@ -45,7 +47,15 @@ Progress = Callable[[Tally], None]
 
 
 def run_campaign(
-    plan: Plan, connect: Connect, store: Store, *, lut_id: int, digest: str, backend: str, progress: Progress
+    plan: Plan,
+    connect: Connect,
+    store: Store,
+    *,
+    lut_id: int,
+    digest: str,
+    backend: str,
+    progress: Progress,
+    clock: Clock | None = None,
 ) -> Tally:
     """Measure what the plan asks for and the store does not hold.
 
@@ -57,21 +67,31 @@ def run_campaign(
         digest: Of the platform; starts its visits' ids.
         backend: Backend to measure with.
         progress: Called after every visit.
+        clock: Paces the wait for a busy device; the machine's by default.
 
     Raises:
+        DeviceBusyError: Another host measured on the device for ten minutes on end.
         DeviceLostError: The agent went away again and again without a single visit in between.
         StoreError: The store took no more; what it has is kept.
     """
     wanted = plan.visit_ids(digest)
     tally = Tally(total=len(wanted), before=len(wanted & store.visit_ids(lut_id)))
     progress(tally)
+    clock = clock or SystemClock()
     fruitless = 0
     while requests := list(plan.requests(digest, store.visit_ids(lut_id), store.failed_items(lut_id))):
         before = tally.stored
         try:
             with connect() as client:
                 measure_requests(
-                    requests, client, store, lut_id=lut_id, backend=backend, tally=tally, progress=progress
+                    requests,
+                    client,
+                    store,
+                    lut_id=lut_id,
+                    backend=backend,
+                    tally=tally,
+                    progress=progress,
+                    clock=clock,
                 )
         except (DeviceLostError, DeviceUnreachableError) as error:
             fruitless = fruitless + 1 if tally.stored == before else 0
@@ -94,14 +114,14 @@ def measure_requests(
     backend: str,
     tally: Tally,
     progress: Progress,
-) -> list[Visit]:
-    """Send requests one after the other and store each visit as it arrives; return the visits."""
-    visits = []
+    clock: Clock,
+) -> None:
+    """Send requests one after the other and store each visit as it arrives."""
     for request in requests:
         what = {
             item.visit_id: (key, item.name) for item, key in zip(request.items, request.keys, strict=True)
         }
-        for visit in client.measure(request.items, request.policy, backend=backend):
+        for visit in _visits(client, request, backend, clock):
             key, name = what[visit.visit_id]
             if visit.status in PASSING:  # kept under an id of its own: the visit asked for is still missing
                 attempt = store.failures(lut_id, request.kind, key)
@@ -109,6 +129,17 @@ def measure_requests(
             if store.append(lut_id, request.kind, key, request.policy.mode, visit, name=name):
                 tally.stored += visit.status not in PASSING
                 tally.failed += visit.status != "ok"
-            visits.append(visit)
             progress(tally)
-    return visits
+
+
+def _visits(client: DeviceClient, request: Request, backend: str, clock: Clock) -> Iterator[Visit]:
+    """Yield the visits of a request, waiting for a turn while another host measures on the device."""
+    for tries_left in reversed(range(_BUSY_TRIES)):
+        try:
+            yield from client.measure(request.items, request.policy, backend=backend)
+            return
+        except DeviceBusyError as error:
+            if not tries_left:
+                raise
+            log.warning("waiting for a turn: %s", error)
+            clock.sleep_s(_BUSY_PAUSE_S)

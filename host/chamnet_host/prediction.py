@@ -22,6 +22,7 @@ class Top1:
         recipe: Training recipe for which it holds.
         precision: Element type of the weights it was learned at.
         dataset: What is classified.
+        note: What to say beside a table of another precision; None where there is nothing.
     """
 
     value: float
@@ -31,6 +32,7 @@ class Top1:
     recipe: str
     precision: str
     dataset: str
+    note: str | None = None
 
     @property
     def basis(self) -> str:
@@ -98,4 +100,5 @@ def _top1(workspace: Workspace, network: Network) -> Top1 | None:
         recipe=held.recipe,
         precision=held.precision,
         dataset=held.dataset,
+        note=held.precision_note(network.blocks[0].dtype),
     )

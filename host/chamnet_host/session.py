@@ -65,7 +65,7 @@ class Session(Workspace):
                     with self.connect() as fresh:
                         yield fresh
 
-            return run_campaign(
+            tally = run_campaign(
                 plan,
                 connect,
                 self.store,
@@ -74,6 +74,8 @@ class Session(Workspace):
                 backend=platform.backend,
                 progress=progress,
             )
+        self.forget_table()
+        return tally
 
     def predict(self, network: Network) -> Prediction:
         """Predict a network's latency on the target, and its accuracy."""

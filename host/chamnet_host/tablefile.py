@@ -95,6 +95,8 @@ def import_visits(store: Store, path: Path, target: str | None) -> tuple[int, in
                 f"{path}: holds {len(lut_ids)} platforms, --as takes one; export them one by one"
             )
         store.put(f"table:{target}", next(iter(lut_ids)).digest)
+        if store.get("last_target") is None:
+            store.put("last_target", target)
     return added, len(frame) - added, list(lut_ids)
 
 

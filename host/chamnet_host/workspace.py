@@ -147,6 +147,11 @@ class Workspace:
             )
         return lut_id, platform
 
+    def forget_table(self) -> None:
+        """Read the table anew when it is next asked for: something was measured."""
+        for name in ("measured", "table", "latency", "cost_tables", "space_accuracy"):
+            self.__dict__.pop(name, None)
+
     @property
     def granularity(self) -> Granularity:
         """Granularity the target was last profiled at in this space."""

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from chamnet.errors import DeviceLostError, StoreError
+from chamnet.errors import DeviceBusyError, DeviceLostError, StoreError
 from chamnet.lut import Effort, Plan, Store, make_plan
 from chamnet.records import Item, Policy, Visit
 from chamnet.space import load_space, unit_grid
-from chamnet.testing import make_platform, make_visit
+from chamnet.testing import FakeClock, make_platform, make_visit
 from chamnet_host.campaign import Connect, Tally, run_campaign
 from chamnet_host.client import DeviceClient
 
@@ -38,9 +38,10 @@ class ScriptedDevice:
             yield visit
 
 
-def run(store: Store, connect: Connect, plan: Plan = PLAN) -> Tally:
+def run(store: Store, connect: Connect, plan: Plan = PLAN, clock: FakeClock | None = None) -> Tally:
     lut_id = store.add_platform(PLATFORM)
     facts = {"lut_id": lut_id, "digest": PLATFORM.digest, "backend": "fake", "progress": lambda tally: None}
+    facts["clock"] = clock or FakeClock()
     return run_campaign(plan, connect, store, **facts)  # type: ignore[arg-type]
 
 
@@ -78,6 +79,27 @@ def test_a_lost_agent_is_found_again_and_nothing_is_repeated(store: Store) -> No
     assert stored(store) == PLAN.visit_ids(PLATFORM.digest)
     assert tally.reconnects == 2
     assert sum(device.asked.values()) == tally.total + 2  # only the two in flight were asked for twice
+
+
+def test_a_busy_device_is_waited_for(store: Store) -> None:
+    busy = iter(range(3))
+
+    def hold(item: Item, count: int) -> None:
+        if count == 30 and next(busy, None) is not None:
+            raise DeviceBusyError("another host is at work")
+
+    clock = FakeClock()
+    tally = run(store, ScriptedDevice(hold).connect, clock=clock)
+    assert (tally.reconnects, clock.time_ns) == (0, 3_000_000_000)
+    assert stored(store) == PLAN.visit_ids(PLATFORM.digest)
+
+
+def test_a_device_that_stays_busy_is_an_error(store: Store) -> None:
+    def hold(item: Item, count: int) -> None:
+        raise DeviceBusyError("another host is at work")
+
+    with pytest.raises(DeviceBusyError, match="another host"):
+        run(store, ScriptedDevice(hold).connect)
 
 
 def test_an_agent_lost_for_good_ends_with_what_to_do(store: Store) -> None:

@@ -61,6 +61,8 @@ def profile(
                 backend=backend,
                 progress=lambda t: show(t.before + t.stored, t.total, _remark(t)),
             )
+        note("fitting the latency predictor")
+        _ = session.cost_tables  # kept in the store, so that a search starts at once
         _report(session, tally, as_json)
 
 

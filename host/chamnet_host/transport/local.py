@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chamnet.clock import Clock, SystemClock
-from chamnet.errors import ChamNetError, ConfigError, DeviceUnreachableError, UsageError
+from chamnet.errors import ChamNetError, ConfigError, DeviceBusyError, DeviceUnreachableError, UsageError
 from chamnet.wire.endpoint import Endpoint, default_state_dir, read_token
 from chamnet_host.client import DeviceClient
 from chamnet_host.transport.base import Connection
@@ -35,7 +35,8 @@ class LocalTransport:
         backend: The agent's default; None leaves the choice to it.
         cores: To measure on, such as `0,1`; `auto` for the fastest.
         threads: The backend computes with.
-        own: Whether to start an agent even if one runs.
+        own: Whether to start an agent even if one runs, with a state directory of its own. Two agents that measure
+            at the same time disturb each other: for tests.
         start_s: For a child to answer.
         environ: Says where a running agent keeps its files.
         clock: Tells how long a child has had.
@@ -55,7 +56,8 @@ class LocalTransport:
         self._flags = ["--cores", cores, "--threads", str(threads)]
         if backend:
             self._flags += ["--backend", backend]
-        self._shareable = not own and not backend and cores == "auto" and threads == 1
+        self._own = own
+        self._plain = not backend and cores == "auto" and threads == 1
         self._start_s = start_s
         self._environ = dict(os.environ if environ is None else environ)
         self._clock = clock or SystemClock()
@@ -68,10 +70,16 @@ class LocalTransport:
 
         Raises:
             DeviceUnreachableError: A new one does not answer in time.
+            DeviceBusyError: One runs, with other settings than asked for.
             ConfigError: It cannot start as asked; says why.
         """
         if self._connection is None:
-            running = self._running() if self._shareable else None
+            running = None if self._own else self._running()
+            if running and not self._plain:
+                raise DeviceBusyError(
+                    f"an agent already runs on this machine, at {running.address}, perhaps with other settings than"
+                    f" {' '.join(self._flags)}; end it first, or measure with it: --target {running.address}"
+                )
             self._connection = running or self._start()
         return self._connection
 
@@ -112,6 +120,9 @@ class LocalTransport:
 
     def _start(self) -> Connection:
         self._folder = Path(tempfile.mkdtemp(prefix="chamnet-local-"))
+        state_dir = (
+            self._folder if self._own else default_state_dir(self._environ)
+        )  # there, one agent a machine
         # without -P, a json.py in the user's folder would be imported; without a lease, long pauses are fine
         command = [
             sys.executable,
@@ -125,24 +136,24 @@ class LocalTransport:
         ]
         with self._log(self._folder).open("wb") as stderr:
             self._child = subprocess.Popen(
-                [*command, "--state-dir", str(self._folder), *self._flags],
+                [*command, "--state-dir", str(state_dir), *self._flags],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env=self._environ,
             )
         try:
-            endpoint = self._wait(self._child, self._folder)
+            endpoint = self._wait(self._child, state_dir)
             return Connection(endpoint.address, read_token(Path(endpoint.token_file)))
         except BaseException:
             self._child.kill()
             self.close()
             raise
 
-    def _wait(self, child: "subprocess.Popen[bytes]", folder: Path) -> Endpoint:
+    def _wait(self, child: "subprocess.Popen[bytes]", state_dir: Path) -> Endpoint:
         """Return where the child listens, once it does."""
         deadline_ns = self._clock.now_ns() + round(self._start_s * 1e9)
-        while (endpoint := Endpoint.load(folder)) is None:
+        while (endpoint := Endpoint.load(state_dir)) is None or endpoint.pid != child.pid:
             if child.poll() == UsageError.exit_code:
                 raise ConfigError(f"this machine: {self.last_words() or 'the agent does not start'}")
             if child.poll() is not None or self._clock.now_ns() > deadline_ns:

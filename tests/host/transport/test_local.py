@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chamnet.errors import ConfigError, DeviceUnreachableError
+from chamnet.errors import ConfigError, DeviceBusyError, DeviceUnreachableError
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import running
 from chamnet_host.client import DeviceClient
@@ -54,18 +54,22 @@ def test_an_agent_that_was_shot_is_not_waited_for(tmp_path: Path, transport: Loc
     assert connection.token != kept[1].strip()
 
 
-def test_other_settings_than_the_running_agents_get_an_agent_of_their_own(tmp_path: Path) -> None:
-    with running(
-        AgentConfig(state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=(0,))
-    ) as shared:
-        own = LocalTransport(cores="0", environ=environ(tmp_path))
-        try:
-            connection = own.open()
-            assert connection.address != shared.endpoint.address
-            with DeviceClient(connection.address, connection.token) as client:
-                assert client.describe().cores == (0,)
-        finally:
-            own.close()
+def test_other_settings_than_the_running_agents_are_refused(tmp_path: Path) -> None:
+    config = AgentConfig(state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=(0,))
+    with running(config) as shared:
+        other = LocalTransport(cores="0", environ=environ(tmp_path))
+        with pytest.raises(
+            DeviceBusyError, match=f"end it first, or measure with it: --target {shared.endpoint.address}"
+        ):
+            other.open()
+
+
+def test_two_hosts_share_one_agent(tmp_path: Path, transport: LocalTransport) -> None:
+    second = LocalTransport(environ=environ(tmp_path))
+    assert transport.open() == second.open()
+    second.close()
+    with DeviceClient(transport.open().address, transport.open().token) as client:
+        assert client.health()
 
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
