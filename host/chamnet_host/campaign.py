@@ -5,22 +5,24 @@ command measures only what is not stored yet.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from chamnet.clock import Clock, SystemClock
 from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError
 from chamnet.lut import PASSING, Plan, Request, Store
-from chamnet.records import Visit
+from chamnet.records import Item, Visit
+from chamnet.units import Unit
 from chamnet_host.client import DeviceClient
 
-__all__ = ["Connect", "Progress", "Tally", "measure_requests", "run_campaign"]
+__all__ = ["Connect", "Progress", "Tally", "resolve_units", "run_campaign"]
 
 log = logging.getLogger(__name__)
 
 Connect = Callable[[], AbstractContextManager[DeviceClient]]
 _BUSY_TRIES, _BUSY_PAUSE_S = 600, 1.0
+_RESOLVED_AT_ONCE = 256
 _RECONNECTS = 5  # in a row, without a single visit stored in between
 
 
@@ -83,7 +85,7 @@ def run_campaign(
         before = tally.stored
         try:
             with connect() as client:
-                measure_requests(
+                _measure(
                     requests,
                     client,
                     store,
@@ -105,7 +107,30 @@ def run_campaign(
     return tally
 
 
-def measure_requests(
+def resolve_units(
+    units: Sequence[Unit], connect: Connect, store: Store, *, lut_id: int, backend: str
+) -> None:
+    """Ask what the runtime executes for each unit that was never asked about, and store it.
+
+    Raises:
+        DeviceLostError: The agent went away; the next run asks for the rest.
+    """
+    known, failed = store.executed(lut_id), store.failed_items(lut_id)
+    items = [
+        Item(visit_id=unit.key, blocks=(unit.key,))
+        for unit in units
+        if unit.key not in known and ("unit", unit.key) not in failed
+    ]
+    if not items:
+        return
+    with connect() as client:
+        for start in range(0, len(items), _RESOLVED_AT_ONCE):
+            for resolved in client.resolve(items[start : start + _RESOLVED_AT_ONCE], backend=backend):
+                if resolved.status == "ok":
+                    store.set_executed(lut_id, resolved.visit_id, resolved.executed)
+
+
+def _measure(
     requests: Iterable[Request],
     client: DeviceClient,
     store: Store,

@@ -11,16 +11,14 @@ with Session.open("chamnet.db", target="local") as session:
 ```
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from chamnet.lut import Platform
 from chamnet.networks import Network
 from chamnet.search import SearchSettings
 from chamnet.units import Granularity
 from chamnet_host.answer import Answer, search
-from chamnet_host.campaign import Progress, Tally, run_campaign
-from chamnet_host.client import DeviceClient
+from chamnet_host.campaign import Progress, Tally, resolve_units, run_campaign
 from chamnet_host.prediction import Prediction, predict
 from chamnet_host.verification import Verification, verify
 from chamnet_host.workspace import Workspace
@@ -41,6 +39,8 @@ class Session(Workspace):
     ) -> Tally:
         """Measure what is missing on the target and store it; return what was stored.
 
+        Beside the samples, what the runtime executes for each unit is stored.
+
         Args:
             effort: `quick`, `normal` or `full`.
             granularity: What a row times, `op` or `block`.
@@ -54,26 +54,17 @@ class Session(Workspace):
         plan = self.plan(effort, granularity)
         with self.connect() as client:
             platform = Platform.of(client.describe(), backend or self.device.backend or None)
-            lut_id = self.remember(platform, granularity)
-            held = [client]
-
-            @contextmanager
-            def connect() -> Iterator[DeviceClient]:
-                if held:
-                    yield held.pop()
-                else:
-                    with self.connect() as fresh:
-                        yield fresh
-
-            tally = run_campaign(
-                plan,
-                connect,
-                self.store,
-                lut_id=lut_id,
-                digest=platform.digest,
-                backend=platform.backend,
-                progress=progress,
-            )
+        lut_id, name = self.remember(platform, granularity), platform.backend
+        tally = run_campaign(
+            plan,
+            self.connect,
+            self.store,
+            lut_id=lut_id,
+            digest=platform.digest,
+            backend=name,
+            progress=progress,
+        )
+        resolve_units(plan.units, self.connect, self.store, lut_id=lut_id, backend=name)
         self.forget_table()
         return tally
 

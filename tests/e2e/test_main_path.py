@@ -92,6 +92,7 @@ def test_a_network_is_exported(ask: Ask, cli: Run, tmp_path: Path, form: str) ->
 def test_tables_are_shown_carried_and_compared(ask: Ask, profiled: Path, tmp_path: Path) -> None:
     shown = ask("lut", "show", "--limit", "3", cwd=profiled)
     assert len(shown["rows"]) == 3 < shown["total"]
+    assert all(row["executed"] for row in shown["rows"])
     exported = ask("lut", "export", tmp_path / "t.parquet", cwd=profiled)
     imported = ask("lut", "import", tmp_path / "t.parquet", "--as", "elsewhere", cwd=tmp_path)
     assert imported["added"] == exported["visits"]
