@@ -22,7 +22,8 @@ __all__ = ["EFFORTS", "Effort", "Plan", "Request", "calibration_networks", "make
 
 _RING = 60  # different units, so that each finds the caches as in a network
 _NETWORK_LAPS = 8
-_NETWORKS = 9  # measured whole for the calibration
+_NETWORKS = 10  # measured whole for the calibration
+_POOL = 40  # networks of each size class to choose them from
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +189,17 @@ def _farthest(features: np.ndarray, count: int, seed: int) -> list[int]:
 
 
 def calibration_networks(space: SearchSpace, *, seed: int = 0) -> tuple[Network, ...]:
-    """Return the networks to measure whole: evenly spread in log MACs, from random genomes and the extremes."""
+    """Return the networks to measure whole, evenly spread in log MACs between the space's extremes.
+
+    Random genomes crowd in the middle, so the pool also holds element-wise minima and maxima of several.
+    """
     rng = np.random.default_rng(seed)
+    draws = [space.sample(_POOL, rng) for _ in range(3)]
+    small, large = np.minimum.reduce(draws), np.maximum.reduce(draws)
     ends = [space.extreme(largest=False), space.extreme(largest=True)]
-    pool = [*ends, *space.genomes(space.sample(100, rng))]
-    networks = [space.decode(genome) for genome in pool]
+    networks = [
+        space.decode(genome) for genome in (*ends, *space.genomes(np.concatenate([small, draws[0], large])))
+    ]
     log_macs = np.log([network.macs for network in networks])
     wanted = np.linspace(log_macs.min(), log_macs.max(), num=_NETWORKS)
     nearest = dict.fromkeys(int(np.abs(log_macs - target).argmin()) for target in wanted)

@@ -6,7 +6,7 @@ import pytest
 from chamnet.errors import NotProfiledError
 from chamnet.lut import EFFORTS, LatencyTable, Row, calibration_networks, make_plan
 from chamnet.networks import find
-from chamnet.predictors.latency import Calibration, LatencyPredictor
+from chamnet.predictors.latency import Calibration, LatencyPredictor, Term, term_of
 from chamnet.space import load_space, unit_grid
 from chamnet.units import Unit
 
@@ -37,8 +37,37 @@ PREDICTOR = LatencyPredictor.fit(table(), NETWORKS, "block")
 
 
 def test_calibration_finds_scale_and_overhead() -> None:
+    assert PREDICTOR.calibration.term == "units"
     assert PREDICTOR.calibration.scale == pytest.approx(0.9, rel=0.03)
-    assert PREDICTOR.calibration.per_unit_ms == pytest.approx(-0.9 * NOOP_MS, abs=0.004)
+    assert PREDICTOR.calibration.coefficient == pytest.approx(-0.9 * NOOP_MS, abs=0.004)
+
+
+@pytest.mark.parametrize("term", ["units", "macs", "weight_bytes"])
+def test_calibration_chooses_the_term_that_predicts_left_out_networks(term: Term) -> None:
+    chains = [network.blocks for network in NETWORKS]
+    rows_ms = [np.array([unit_ms(unit) for unit in chain]) for chain in chains]
+    extra = {"units": 0.03, "macs": 8e-9, "weight_bytes": 2e-8}[term]
+    truth_ms = np.array(
+        [0.5 * r.sum() + extra * term_of(term, c).sum() for r, c in zip(rows_ms, chains, strict=True)]
+    )
+    fitted = Calibration.fit(rows_ms, chains, truth_ms, NOOP_MS)
+    assert (fitted.term, fitted.scale, fitted.coefficient) == (term, pytest.approx(0.5), pytest.approx(extra))
+    assert np.abs(fitted.residuals).max() < 1e-9
+
+
+def test_residuals_are_those_of_networks_left_out() -> None:
+    rng = np.random.default_rng(0)
+    chains = [network.blocks for network in NETWORKS]
+    rows_ms = [np.array([unit_ms(unit) for unit in chain]) for chain in chains]
+    truth_ms = np.array([rows.sum() for rows in rows_ms]) * np.exp(rng.normal(0, 0.1, len(rows_ms)))
+    fitted = Calibration.fit(rows_ms, chains, truth_ms, NOOP_MS)
+    sums_ms = np.array([rows.sum() for rows in rows_ms])
+    design = (
+        np.column_stack([sums_ms, [term_of(fitted.term, chain).sum() for chain in chains]])
+        / truth_ms[:, None]
+    )
+    without_first = np.linalg.lstsq(design[1:], np.ones(len(design) - 1), rcond=None)[0]
+    assert fitted.residuals[0] == pytest.approx(design[0] @ without_first - 1)
 
 
 def test_networks_never_measured_are_predicted() -> None:
@@ -81,7 +110,7 @@ def test_tables_equal_predictions_one_by_one() -> None:
 
 def test_without_networks_the_overhead_of_a_call_is_taken_off() -> None:
     plain = LatencyPredictor.fit(LatencyTable(table().units, {}), NETWORKS, "block")
-    assert plain.calibration == Calibration(scale=1.0, per_unit_ms=-NOOP_MS, residuals=())
+    assert plain.calibration == Calibration(scale=1.0, term="units", coefficient=-NOOP_MS, residuals=())
     prediction = plain.predict(find("chamnet-c").build())
     assert prediction.high / prediction.value > 1.2
 
