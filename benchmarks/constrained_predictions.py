@@ -1,6 +1,6 @@
-"""Networks per second of what a search does with each: MACs from link tables, then predicted top-1.
+"""Networks per second of what a search does with each: latency and MACs from link tables, then predicted top-1.
 
-    taskset -c 1 python benchmarks/accuracy_throughput.py [--predictor FILE] [--networks N]
+    taskset -c 1 python benchmarks/constrained_predictions.py [--predictor FILE] [--networks N]
 
 Counts the CPU time of the process on one core, so that other people's load does not matter much. Calls have 4,096
 genomes, about what a search makes of a generation; the genomes are drawn before the clock starts.
@@ -44,6 +44,14 @@ def main() -> None:
     report("MACs", levels, lambda part, _: macs.total(part))
     report("top-1, MACs known", levels, lambda part, at: accuracy.top1(part, known[at : at + len(part)]))
     report("MACs and top-1", levels, lambda part, _: accuracy.top1(part, macs.total(part)))
+    latency = grid.tables([unit.macs / 5e7 + unit.activation_bytes / 4e7 for unit in grid.units])
+    budget_ms = float(np.median(latency.total(levels)))
+
+    def constrained(part: Levels, _: int) -> float:
+        top1 = accuracy.top1(part, macs.total(part))
+        return float(top1[latency.total(part) <= budget_ms].max(initial=0.0))
+
+    report("best within a budget", levels, constrained)
     report("top-1 with interval", levels[:40_000], lambda part, _: accuracy.predict(part))
 
 
@@ -57,7 +65,7 @@ def report(name: str, levels: Levels, step: Callable[[Levels, int], object]) -> 
             step(levels[at : at + BATCH], at)
         rates.append(len(levels) / (time.process_time() - start))
     low, middle, high = min(rates), statistics.median(rates), max(rates)
-    sys.stdout.write(f"{name:20s} {middle:12,.0f}/s   ({low:,.0f} to {high:,.0f}, {REPEATS} repeats)\n")
+    sys.stdout.write(f"{name:22s} {middle:12,.0f}/s   ({low:,.0f} to {high:,.0f}, {REPEATS} repeats)\n")
 
 
 if __name__ == "__main__":
