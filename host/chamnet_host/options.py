@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Backend", "Db", "Granular", "Profiles", "Seed", "SpaceName", "Target"]
+__all__ = ["AsJson", "Backend", "Db", "Granular", "Networks", "Profiles", "Seed", "SpaceName", "Target"]
 
 Target = Annotated[
     str | None,
@@ -37,6 +37,14 @@ Granular = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed and same data give the same answer.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for scripts.")]
+
+Networks = Annotated[
+    list[str],
+    typer.Argument(
+        help="Published name, genome, JSON file of a search or an architecture, or best.",
+        metavar="NETWORK...",
+    ),
+]
 
 DB = Path("chamnet.db")
 SPACE = "chamnet-mobile"

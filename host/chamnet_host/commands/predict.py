@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from chamnet.quantities import format_count
-from chamnet_host.options import DB, SPACE, AsJson, Db, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import DB, SPACE, AsJson, Db, Networks, Profiles, Seed, SpaceName, Target
 from chamnet_host.output import print_json, print_table, print_text
 from chamnet_host.prediction import Prediction
 from chamnet_host.session import Session
@@ -20,13 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    networks: Annotated[
-        list[str],
-        typer.Argument(
-            help="Published name, genome, JSON file of a search or an architecture, or best.",
-            metavar="NETWORK...",
-        ),
-    ],
+    networks: Networks,
     target: Target = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show every unit's share.")] = False,
     space: SpaceName = SPACE,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,36 +19,41 @@ from chamnet_host.subjects import LAST_SEARCH
 __all__ = ["register"]
 
 
+Budgets = Annotated[
+    list[str],
+    typer.Option(
+        "--budget",
+        "-b",
+        help="20ms, 300MMACs, 4Mparams, 5MB (weights), like:NETWORK (as fast as that network here), 40% (of the"
+        " slowest network's latency). Commas hold together (8ms,300MMACs); repeat the option for separate answers.",
+    ),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(help="Weight of an overrun in 1/unit. Default: 10 / budget.", show_default=False),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="Training recipe that accuracies are predicted for; see `accuracy show`.", show_default=False
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
     app.command(name="search")(search_command)
 
 
 def search_command(
-    budget: Annotated[
-        list[str],
-        typer.Option(
-            "--budget",
-            "-b",
-            help="20ms, 300MMACs, 4Mparams, 5MB (weights), like:NETWORK (as fast as that network here), 40% (of the"
-            " slowest network's latency). Commas hold together (8ms,300MMACs); repeat the option for separate answers.",
-        ),
-    ],
+    budget: Budgets,
     target: Target = None,
     space: SpaceName = SPACE,
     population: Annotated[int, typer.Option(help="Networks in a generation.", min=2)] = 96,
     generations: Annotated[int, typer.Option(help="Generations.", min=0)] = 100,
-    alpha: Annotated[
-        float | None,
-        typer.Option(help="Weight of an overrun in 1/unit. Default: 10 / budget.", show_default=False),
-    ] = None,
+    alpha: Alpha = None,
     exponent: Annotated[float, typer.Option(help="Power of the weighted overrun.")] = 2.0,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="Training recipe that accuracies are predicted for; see `accuracy show`.", show_default=False
-        ),
-    ] = None,
+    recipe: Recipe = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the JSON to a file as well.")
     ] = None,
@@ -70,20 +75,10 @@ def search_command(
         population=population, generations=generations, alpha=alpha, exponent=exponent, seed=seed
     )
     with Session.open(
-        db, target=target, space=space, profiles=profiles, seed=seed, create=False, recipe=recipe
+        db, target=target, space=space, profiles=profiles, seed=seed, recipe=recipe, create=False
     ) as session:
         answers = [search(session, text, settings) for text in budget]
-        _, platform = session.measured
-        body = {
-            "target": session.device.name,
-            "platform": str(platform),
-            "space": session.space.name,
-            "recipe": session.space_accuracy.recipe,
-            "answers": [answer.to_json() for answer in answers],
-            **({"best": answers[0].to_json()} if len(answers) == 1 else {}),
-            "elapsed_s": ns_to_ms(clock.now_ns() - start_ns) / 1_000,
-            "evaluations": sum(answer.result.evaluations for answer in answers),
-        }
+        body = _body(session, answers, elapsed_s=ns_to_ms(clock.now_ns() - start_ns) / 1_000)
         session.store.put(LAST_SEARCH, json.dumps(body))
     if output:
         _write(output, body)
@@ -92,8 +87,22 @@ def search_command(
         return
     _report(answers)
     note(
-        f"on {platform}, in {body['elapsed_s']:.1f} s; next: `chamnet-host verify best`, `chamnet-host export best`"
+        f"on {body['platform']}, in {body['elapsed_s']:.1f} s;"
+        " next: `chamnet-host verify best`, `chamnet-host export best`"
     )
+
+
+def _body(session: Session, answers: list[Answer], *, elapsed_s: float) -> dict[str, Any]:
+    return {
+        "target": session.device.name,
+        "platform": str(session.measured[1]),
+        "space": session.space.name,
+        "recipe": session.space_accuracy.recipe,
+        "answers": [answer.to_json() for answer in answers],
+        **({"best": answers[0].to_json()} if len(answers) == 1 else {}),
+        "elapsed_s": elapsed_s,
+        "evaluations": sum(answer.result.evaluations for answer in answers),
+    }
 
 
 def _write(path: Path, body: object) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chamnet_host.options import DB, SPACE, AsJson, Db, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import DB, SPACE, AsJson, Db, Networks, Profiles, Seed, SpaceName, Target
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, read_networks
@@ -20,13 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify_command(
-    networks: Annotated[
-        list[str],
-        typer.Argument(
-            help="Published name, genome, JSON file of a search or an architecture, or best.",
-            metavar="NETWORK...",
-        ),
-    ],
+    networks: Networks,
     target: Target = None,
     visits: Annotated[
         int, typer.Option(help="Visits of each network, spread in time, 8 runs each.", min=2)
