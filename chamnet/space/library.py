@@ -24,6 +24,8 @@ _KEYS = {
     "stages",
 }
 _STAGE_KEYS = {"name", "expansion", "filters", "blocks", "stride", "kernel"}
+_FAMILIES = ("inverted_residual", "bottleneck")
+_ACTIVATIONS = ("relu", "relu6", "")
 
 
 def available_spaces() -> list[str]:
@@ -55,37 +57,65 @@ def load_space(name: str, *, batch: int = 1, classes: int = 1000) -> SearchSpace
 
 def _read(raw: Mapping[str, Any], source: str) -> SearchSpace:
     _check_keys(raw, _KEYS, {"name", "family", "resolution", "stem", "stages"}, source)
-    if raw["family"] not in ("inverted_residual", "bottleneck"):
-        raise ConfigError(f"space {source}: family {raw['family']!r}; known: inverted_residual, bottleneck")
-    if raw.get("activation", "relu") not in ("", "relu", "relu6"):
-        raise ConfigError(f"space {source}: activation {raw['activation']!r}; known: relu, relu6, or empty")
-    stages = tuple(_read_stage(stage, f"{source}, stage {i + 1}") for i, stage in enumerate(raw["stages"]))
+    _check_value(raw, "family", _FAMILIES, source)
+    _check_value({"activation": "relu", **raw}, "activation", _ACTIVATIONS, source)
+    _check_value({"expand_at_e1": True, **raw}, "expand_at_e1", (True, False), source)
+    _check_text(raw, source)
     space = SearchSpace(
         name=raw["name"],
         family=raw["family"],
         resolution=_axis("resolution", raw["resolution"], source),
         stem=_axis("stem", raw["stem"], source),
-        stages=stages,
+        stages=_read_stages(raw["stages"], source),
         head=_axis("head", raw.get("head", 0), source, lowest=0),
         activation=raw.get("activation", "relu"),
         expand_at_e1=raw.get("expand_at_e1", True),
-        classes=raw["classes"],
-        batch=raw["batch"],
+        classes=_number(raw, "classes", source),
+        batch=_number(raw, "batch", source),
     )
+    _check_networks(space, source)
+    return space
+
+
+def _read_stages(raw: object, source: str) -> tuple[StageAxes, ...]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(stage, dict) for stage in raw):
+        raise ConfigError(f"space {source}: stages must be one or more [[stages]] tables")
+    stages = tuple(_read_stage(stage, f"{source}, stage {i + 1}") for i, stage in enumerate(raw))
+    names = [stage["name"] for stage in raw]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"space {source}: two stages are called {', '.join(map(repr, sorted(repeated)))}")
+    return stages
+
+
+def _read_stage(raw: Mapping[str, Any], source: str) -> StageAxes:
+    _check_keys(raw, _STAGE_KEYS, {"name", "expansion", "filters", "blocks", "stride"}, source)
+    _check_text(raw, source)
+    axes = {
+        key: _axis(f"{raw['name']}.{key}", raw[key], source) for key in ("expansion", "filters", "blocks")
+    }
+    kernel = _number({"kernel": 3, **raw}, "kernel", source)
+    if kernel % 2 == 0:
+        raise ConfigError(f"space {source}: kernel {kernel} must be odd")
+    return StageAxes(**axes, stride=_number(raw, "stride", source), kernel=kernel)
+
+
+def _check_networks(space: SearchSpace, source: str) -> None:
+    """Refuse a space in which some genome has no network."""
+    if len(space.head.values) > 1 and not space.head.values[0]:
+        raise ConfigError(f"space {source}: head cannot be both absent (0) and present")
+    bottleneck = space.family == "bottleneck"
+    for stage in space.stages:
+        inner = stage.filters.values[0] // stage.expansion.values[-1]
+        if bottleneck and (not inner or stage.kernel != 3):
+            raise ConfigError(
+                f"space {source}: its networks cannot be built ({stage.filters.name}: a bottleneck has a kernel of 3"
+                f" and {stage.filters.values[0]} filters or fewer leave nothing at expansion {stage.expansion.values[-1]})"
+            )
     for largest in (False, True):
         try:
             space.decode(space.extreme(largest=largest))
         except ValueError as error:
             raise ConfigError(f"space {source}: its networks cannot be built ({error})") from error
-    return space
-
-
-def _read_stage(raw: Mapping[str, Any], source: str) -> StageAxes:
-    _check_keys(raw, _STAGE_KEYS, {"name", "expansion", "filters", "blocks", "stride"}, source)
-    axes = {
-        key: _axis(f"{raw['name']}.{key}", raw[key], source) for key in ("expansion", "filters", "blocks")
-    }
-    return StageAxes(**axes, stride=raw["stride"], kernel=raw.get("kernel", 3))
 
 
 def _check_keys(raw: Mapping[str, Any], known: set[str], needed: set[str], source: str) -> None:
@@ -95,14 +125,32 @@ def _check_keys(raw: Mapping[str, Any], known: set[str], needed: set[str], sourc
         raise ConfigError(f"space {source}: missing keys {sorted(missing)}")
 
 
+def _check_value(raw: Mapping[str, Any], key: str, known: tuple[object, ...], source: str) -> None:
+    if not any(raw[key] is value or (isinstance(value, str) and raw[key] == value) for value in known):
+        shown = ", ".join(str(value) or "empty" for value in known)
+        raise ConfigError(f"space {source}: {key} {raw[key]!r}; known: {shown}")
+
+
+def _check_text(raw: Mapping[str, Any], source: str) -> None:
+    if not isinstance(raw["name"], str) or not raw["name"]:
+        raise ConfigError(f"space {source}: name {raw['name']!r} is not a text")
+
+
+def _number(raw: Mapping[str, Any], key: str, source: str) -> int:
+    value = raw[key]
+    if type(value) is not int or value < 1:  # a bool is an int, too
+        raise ConfigError(f"space {source}: {key} {value!r} is not a whole number of at least 1")
+    return value
+
+
 def _axis(name: str, raw: object, source: str, lowest: int = 1) -> Axis:
     """Read one value, a list of values, or a range `{from, to, step}` with both ends included."""
     match raw:
-        case int():
+        case int() if type(raw) is int:  # a bool is an int, too
             values: tuple[int, ...] = (raw,)
         case {"from": int(first), "to": int(last), "step": int(step), **rest} if step > 0 and not rest:
             values = tuple(range(first, last + 1, step))
-        case list() if all(isinstance(value, int) for value in raw):
+        case list() if all(type(value) is int for value in raw):
             values = tuple(raw)
         case _:
             raise ConfigError(

@@ -8,7 +8,7 @@ that tables can be gathered from directly.
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -69,7 +69,6 @@ class SearchSpace:
     expand_at_e1: bool = True
     classes: int = 1000
     batch: int = 1
-    _index: dict[str, dict[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
@@ -169,10 +168,6 @@ class SearchSpace:
         Raises:
             ConfigError: Wrong length, or a value its decision does not have.
         """
-        if not self._index:
-            self._index.update(
-                {axis.name: {v: i for i, v in enumerate(axis.values)} for axis in self.decisions}
-            )
         rows = []
         for genome in genomes:
             if len(genome) != len(self.decisions):
@@ -183,7 +178,7 @@ class SearchSpace:
                 if value not in self._index[axis.name]:
                     raise ConfigError(f"genome: {axis.name} = {value} is not one of {_shown(axis.values)}")
             rows.append([self._index[a.name][v] for a, v in zip(self.decisions, genome, strict=True)])
-        return np.array(rows, dtype=np.int32).reshape(-1, len(self.decisions))
+        return np.array(rows, dtype=np.int32).reshape(len(rows), len(self.decisions))
 
     def genomes(self, levels: Levels) -> list[Genome]:
         """Return rows of levels, shape `n x d`, as genomes."""
@@ -213,6 +208,11 @@ class SearchSpace:
     def extreme(self, *, largest: bool) -> Genome:
         """Return the genome with every decision at its highest or lowest value."""
         return tuple(axis.values[-1 if largest else 0] for axis in self.decisions)
+
+    @cached_property
+    def _index(self) -> dict[str, dict[int, int]]:
+        """Decision -> value -> level."""
+        return {axis.name: {value: i for i, value in enumerate(axis.values)} for axis in self.decisions}
 
     @cached_property
     def _template(self) -> Architecture:

@@ -1,9 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from chamnet.networks import Stage, blocks, find, load_all
 from chamnet.ops import OpSpec
 from chamnet.units import Unit
-from hypothesis import given
-from hypothesis import strategies as st
 
 PUBLISHED = tuple(unit for name in load_all() for unit in find(name).build().blocks)
 MOBILE, RES = find("chamnet-a").architecture, find("resnet-50").architecture
@@ -60,7 +61,9 @@ def test_peak_memory_holds_at_least_the_largest_operator(unit: Unit) -> None:
 
 
 def test_the_signature_leaves_out_the_sizes() -> None:
-    small = Unit.parse("conv:f32:1x8x8x8:o48:relu+conv:f32:1x48x8x8:o48:k3:g48:relu+conv:f32:1x48x8x8:o8:add+skip")
+    small = Unit.parse(
+        "conv:f32:1x8x8x8:o48:relu+conv:f32:1x48x8x8:o48:k3:g48:relu+conv:f32:1x48x8x8:o8:add+skip"
+    )
     assert small.signature == "conv1x1+dwconv3x3+conv1x1_add+skip"
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from chamnet.errors import ConfigError
 from chamnet.networks import find, load_all
 

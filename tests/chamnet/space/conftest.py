@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from chamnet.space import SearchSpace, load_space
 
 # A stage of one block, neighbours with equal filters, a fixed stem, stride 1 and 2, an absent expansion at 1.

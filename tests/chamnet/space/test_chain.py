@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from chamnet.space import SearchSpace, UnitGrid, unit_grid
 from chamnet.space.chain import ABSENT
 from chamnet.units import Granularity, Unit
@@ -53,8 +54,11 @@ def test_the_grid_of_chamnet_mobile_holds_what_its_networks_hold(
 
 def test_neighbours_that_share_one_axis_object_are_no_repeats(tiny: SearchSpace) -> None:
     first, *rest = tiny.stages
-    stages = (first, *(replace(stage, filters=replace(stage.filters, values=first.filters.values)) for stage in rest))
-    space = replace(tiny, stages=tuple(replace(stage, stride=1) for stage in stages), _index={})
+    stages = (
+        first,
+        *(replace(stage, filters=replace(stage.filters, values=first.filters.values)) for stage in rest),
+    )
+    space = replace(tiny, stages=tuple(replace(stage, stride=1) for stage in stages))
     grid = unit_grid(space)
     levels = space.sample(50, np.random.default_rng(3))
     for genome, row in zip(space.genomes(levels), grid.unit_indices(levels).tolist(), strict=True):

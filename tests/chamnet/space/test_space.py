@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from chamnet.errors import ConfigError
 from chamnet.networks import find, load_all
 from chamnet.space import SearchSpace, available_spaces, load_space
-from hypothesis import given
-from hypothesis import strategies as st
+from chamnet.space.space import Axis
 
 MOBILE, RES = load_space("chamnet-mobile"), load_space("chamnet-res")
 MOBILENETS = [name for name in load_all() if name.startswith("mobilenet-v2-")]
@@ -113,3 +115,10 @@ def test_batch_and_classes_reach_the_networks() -> None:
     network = space.decode(space.extreme(largest=False))
     assert network.blocks[0].in_shape[0] == 4
     assert network.blocks[-1].out_shape == (4, 10, 1, 1)
+
+
+def test_a_changed_copy_of_a_space_has_its_own_levels() -> None:
+    genome = MOBILE.extreme(largest=False)
+    assert MOBILE.levels([genome])[0, 0] == 0
+    copy = replace(MOBILE, resolution=Axis("resolution", (64, 96)))
+    assert copy.levels([genome])[0, 0] == 1
