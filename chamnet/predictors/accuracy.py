@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from chamnet.errors import ConfigError
 from chamnet.networks import Architecture
+from chamnet.predictors import accuracy_file
+from chamnet.predictors.base import UNKNOWN_RECIPE, AccuracyPrediction
+from chamnet.predictors.gp import NO_RECIPE, GaussianProcess
+from chamnet.predictors.pool import Pool, from_log_error, macs_of
+from chamnet.predictors.space_accuracy import SpaceAccuracy
+from chamnet.predictors.validation import Z90, Validation, spread_share
 from chamnet.space import CostTables, SearchSpace
-
-from . import accuracy_file
-from .base import UNKNOWN_RECIPE, AccuracyPrediction
-from .gp import NO_RECIPE, GaussianProcess
-from .pool import Pool, from_log_error, macs_of
-from .space_accuracy import SpaceAccuracy
-from .validation import Z90, Validation, spread_share
 
 __all__ = ["AccuracyPredictor"]
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from chamnet.errors import ConfigError, StoreError
-
-from .features import Structure
-from .gp import GaussianProcess, Kernel, Trend, kernel_layout
-from .pool import Pool
-from .validation import Validation
+from chamnet.predictors.features import Structure
+from chamnet.predictors.gp import GaussianProcess, Kernel, Trend, kernel_layout
+from chamnet.predictors.pool import Pool
+from chamnet.predictors.validation import Validation
 
 __all__ = ["SHIPPED", "load", "save"]
 

@@ -24,11 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.errors import ConfigError
-
-from .accuracy import AccuracyPredictor
-from .gp import GaussianProcess, Kernel, KernelLayout, KernelName, Trend, kernel_layout
-from .pool import BEYOND_FAMILIES, Pool, published_pool
-from .validation import validate
+from chamnet.predictors.accuracy import AccuracyPredictor
+from chamnet.predictors.gp import GaussianProcess, Kernel, KernelLayout, KernelName, Trend, kernel_layout
+from chamnet.predictors.pool import BEYOND_FAMILIES, Pool, published_pool
+from chamnet.predictors.validation import validate
 
 try:
     import gpytorch

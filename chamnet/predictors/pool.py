@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.networks import Architecture, PublishedNetwork, load_all
+from chamnet.predictors.features import Structure
 from chamnet.space import load_space
-
-from .features import Structure
 
 __all__ = [
     "BEYOND_FAMILIES",

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from chamnet.predictors.base import AccuracyPrediction
+from chamnet.predictors.gp import profile_in_place
+from chamnet.predictors.pool import from_log_error
 from chamnet.space import CostTables, Levels, SearchSpace, unit_grid
 
-from .base import AccuracyPrediction
-from .gp import profile_in_place
-from .pool import from_log_error
-
 if TYPE_CHECKING:
-    from .accuracy import AccuracyPredictor
+    from chamnet.predictors.accuracy import AccuracyPredictor
 
 __all__ = ["SpaceAccuracy", "Term"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .gp import NO_RECIPE, GaussianProcess
-from .pool import Pool, from_log_error
+from chamnet.predictors.gp import NO_RECIPE, GaussianProcess
+from chamnet.predictors.pool import Pool, from_log_error
 
 __all__ = ["Z90", "Score", "Validation", "spread_share", "validate"]
 
