@@ -7,7 +7,7 @@ on one machine (write-ahead log, short immediate transactions, busy time-out).
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -228,9 +228,18 @@ class Store:
             db.execute("DELETE FROM derived WHERE substr(key, 1, ?) = ?", (len(replaces), replaces))
             db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (key, value))
 
-    def state(self, lut_id: int) -> int:
-        """Return a number that changes whenever a visit is stored in a table."""
-        rows = self._query("SELECT COALESCE(MAX(id), 0) FROM visit WHERE lut_id = ?", (lut_id,))
+    def state(self, lut_id: int, networks: Collection[str] = ()) -> int:
+        """Return a number that changes when a visit of a unit, or of one of these networks, is stored in a table.
+
+        Args:
+            lut_id: Id of the table.
+            networks: Digests.
+        """
+        rows = self._query(
+            "SELECT COALESCE(MAX(visit.id), 0) FROM visit JOIN item ON item.id = item_id WHERE lut_id = ?"
+            " AND (kind = 'unit' OR key IN (SELECT value FROM json_each(?)))",
+            (lut_id, json.dumps(list(networks))),
+        )
         return int(rows[0][0])
 
     def _query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:

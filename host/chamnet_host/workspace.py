@@ -14,6 +14,7 @@ import numpy as np
 from chamnet.errors import ConfigError, NotProfiledError
 from chamnet.lut import EFFORTS, LatencyTable, Plan, Platform, Store, calibration_networks, make_plan
 from chamnet.machine import read_machine
+from chamnet.networks import Network
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.predictors.space_accuracy import SpaceAccuracy
@@ -164,10 +165,14 @@ class Workspace:
         return LatencyTable.load(self.store, self.measured[0])
 
     @cached_property
+    def calibration(self) -> tuple[Network, ...]:
+        """The networks that latency is calibrated on."""
+        return calibration_networks(self.space, seed=self.seed)
+
+    @cached_property
     def latency(self) -> LatencyPredictor:
         """Latency predictor of the target."""
-        networks = calibration_networks(self.space, seed=self.seed)
-        return LatencyPredictor.fit(self.table, networks, self.granularity)
+        return LatencyPredictor.fit(self.table, self.calibration, self.granularity)
 
     @cached_property
     def accuracy(self) -> AccuracyPredictor:
@@ -194,7 +199,8 @@ class Workspace:
         """Link tables of latency (ms), MACs, params and weight bytes; kept in the store once computed."""
         lut_id, platform = self.measured
         kind = f"tables:{platform.digest}:{self.space.digest}:"
-        key = f"{kind}{_TABLES_VERSION}:{self.granularity}:{self.seed}:{self.store.state(lut_id)}"
+        state = self.store.state(lut_id, [network.digest for network in self.calibration])
+        key = f"{kind}{_TABLES_VERSION}:{self.granularity}:{self.seed}:{state}"
         if (held := self.store.cached(key)) is not None:
             return _unpack(held, self.space)
         grid = self.grid(self.granularity)

@@ -52,11 +52,17 @@ def test_platforms_never_mix(store: Store) -> None:
     assert store.add_platform(make_platform(version="1")) == first
 
 
-def test_state_changes_with_every_visit(store: Store, platform: Platform) -> None:
+def test_state_changes_with_visits_that_matter(store: Store, platform: Platform) -> None:
     lut_id = store.add_platform(platform)
-    before = store.state(lut_id)
-    store.append(lut_id, "unit", "u", "ring", make_visit("a"))
-    assert store.state(lut_id) != before
+    states = [store.state(lut_id, ["calibrates"])]
+    for kind, key, matters in (
+        ("unit", "u", True),
+        ("network", "other", False),
+        ("network", "calibrates", True),
+    ):
+        store.append(lut_id, kind, key, "loop", make_visit(key))  # type: ignore[arg-type]
+        states.append(store.state(lut_id, ["calibrates"]))
+        assert (states[-1] != states[-2]) == matters
 
 
 def test_an_item_is_given_up_when_unsupported_or_after_three_crashes(
