@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from chamnet.clock import Clock, SystemClock
-from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError
+from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, TokenError
 from chamnet.lut import PASSING, Plan, Request, Store
 from chamnet.records import Item, Visit
 from chamnet.units import Unit
@@ -21,7 +21,8 @@ __all__ = ["Connect", "Progress", "Tally", "resolve_units", "run_campaign"]
 log = logging.getLogger(__name__)
 
 Connect = Callable[[], AbstractContextManager[DeviceClient]]
-_BUSY_TRIES, _BUSY_PAUSE_S = 600, 1.0
+_BUSY_TRIES = 600
+_PAUSE_S = 1.0
 _RESOLVED_AT_ONCE = 256
 _RECONNECTS = 5  # in a row, without a single visit stored in between
 
@@ -95,15 +96,19 @@ def run_campaign(
                     progress=progress,
                     clock=clock,
                 )
-        except (DeviceLostError, DeviceUnreachableError) as error:
+        except (DeviceLostError, DeviceUnreachableError, TokenError) as error:
+            if isinstance(error, TokenError) and not tally.reconnects:
+                raise  # wrong from the start, not a sign of an agent that has gone
             fruitless = fruitless + 1 if tally.stored == before else 0
             if fruitless >= _RECONNECTS:
                 raise DeviceLostError(
-                    f"the agent was lost {fruitless} times without measuring anything; {tally.before + tally.stored}"
-                    f" of {tally.total} visits are stored, the same command continues. Last: {error}"
+                    f"the agent was lost and {fruitless} tries to reach it again measured nothing;"
+                    f" {tally.before + tally.stored} of {tally.total} visits are stored, the same command continues."
+                    f" Last: {error}"
                 ) from error
             tally.reconnects += 1
             log.warning("agent lost, connecting again: %s", error)
+            clock.sleep_s(_PAUSE_S * fruitless)
     return tally
 
 
@@ -167,4 +172,4 @@ def _visits(client: DeviceClient, request: Request, backend: str, clock: Clock) 
             if not tries_left:
                 raise
             log.warning("waiting for a turn: %s", error)
-            clock.sleep_s(_BUSY_PAUSE_S)
+            clock.sleep_s(_PAUSE_S)

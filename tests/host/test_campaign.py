@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from chamnet.errors import DeviceBusyError, DeviceLostError, StoreError
+from chamnet.errors import DeviceBusyError, DeviceLostError, StoreError, TokenError
 from chamnet.lut import Effort, Plan, Store, make_plan
 from chamnet.records import Item, Policy, Visit
 from chamnet.space import load_space, unit_grid
@@ -112,6 +112,36 @@ def test_an_agent_lost_for_good_ends_with_what_to_do(store: Store) -> None:
     ):
         run(store, ScriptedDevice(die).connect)
     assert len(stored(store)) == 30
+
+
+def test_an_agent_that_leaves_no_token_behind_is_lost_too(store: Store) -> None:
+    def lose(item: Item, count: int) -> None:
+        if count == 30:
+            raise DeviceLostError("gone")
+
+    device, reached = ScriptedDevice(lose), iter([True])
+
+    @contextmanager
+    def connect() -> Iterator[DeviceClient]:
+        if not next(reached, False):
+            raise TokenError("no token")
+        with device.connect() as client:
+            yield client
+
+    with pytest.raises(
+        DeviceLostError, match=r"30 of \d+ visits are stored, the same command continues.*no token"
+    ):
+        run(store, connect)
+
+
+def test_a_wrong_token_is_the_users_mistake(store: Store) -> None:
+    @contextmanager
+    def connect() -> Iterator[DeviceClient]:
+        raise TokenError("refused")
+        yield
+
+    with pytest.raises(TokenError, match="refused"):
+        run(store, connect)
 
 
 def test_ctrl_c_keeps_what_is_stored(store: Store) -> None:

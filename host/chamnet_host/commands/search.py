@@ -132,6 +132,8 @@ def _report(answers: list[Answer]) -> None:
         )
     columns = ("budget", "top-1", "90 %", "ms", "90 %", "MACs", "params", "network")
     print_table(columns, rows)
+    if answers[0].prediction.top1:
+        print_text(f"  top-1 is for {answers[0].prediction.top1.basis}")
     for answer in answers:
         for remark in answer.budgets.notes:
             print_text(f"  {remark}")

@@ -74,3 +74,5 @@ def _report(results: list[Verification]) -> None:
             )
         )
     print_table(("network", "predicted ms", "90 %", "measured ms", "error", "noise", "top-1 %"), rows)
+    if basis := next((r.prediction.top1.basis for r in results if r.prediction.top1), None):
+        print_text(f"  top-1 is predicted, for {basis}")
