@@ -22,7 +22,7 @@ from chamnet.networks import blocks
 from chamnet.ops import Activation
 from chamnet.units import Granularity, Unit
 
-__all__ = ["Architecture", "Family", "Network", "Stage"]
+__all__ = ["Architecture", "Family", "Network", "Stage", "stage_block"]
 
 Family = Literal["inverted_residual", "bottleneck"]
 
@@ -151,6 +151,23 @@ class Network:
         return max(block.peak_activation_bytes for block in self.blocks)
 
 
+def stage_block(arch: Architecture, stage: Stage, shape: blocks.Shape, stride: int) -> Unit:
+    """Return one block of a stage on an input of `shape`."""
+    if arch.family == "bottleneck":
+        inner = stage.filters // stage.expansion
+        return blocks.bottleneck(shape, stage.filters, inner, stride=stride, act=arch.activation)
+    return blocks.inverted_residual(
+        shape,
+        stage.filters,
+        stage.expansion,
+        stride=stride,
+        kernel=stage.kernel,
+        se=stage.se,
+        act=arch.activation,
+        expand=stage.expansion > 1 or arch.expand_at_e1,
+    )
+
+
 def _build_blocks(arch: Architecture) -> list[Unit]:
     shape = blocks.Shape(arch.batch, 3, arch.resolution, arch.resolution)
     chain: list[Unit] = []
@@ -166,7 +183,7 @@ def _build_blocks(arch: Architecture) -> list[Unit]:
         append(blocks.maxpool(shape))
     for stage in arch.stages:
         for index in range(stage.blocks):
-            append(blocks.block(arch, stage, shape, stage.stride if index == 0 else 1))
+            append(stage_block(arch, stage, shape, stage.stride if index == 0 else 1))
     if arch.head:
         append(blocks.conv(shape, arch.head, act=arch.activation))
     append(blocks.global_pool(shape))

@@ -1,16 +1,12 @@
 """Known efficient blocks as units: inverted residual, bottleneck, stem, head, classifier."""
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 from chamnet.ops import Activation, OpSpec
 from chamnet.units import Unit
 
-if TYPE_CHECKING:
-    from chamnet.networks.architecture import Architecture, Stage
-
 __all__ = [
     "Shape",
-    "block",
     "bottleneck",
     "classifier",
     "conv",
@@ -57,24 +53,6 @@ def global_pool(shape: Shape) -> Unit:
 def classifier(shape: Shape, classes: int) -> Unit:
     """Return the fully connected classifier."""
     return Unit((OpSpec(kind="linear", **_input(shape), out_c=classes),))
-
-
-def block(arch: "Architecture", stage: "Stage", shape: Shape, stride: int) -> Unit:
-    """Return one block of a stage on an input of `shape`."""
-    if arch.family == "bottleneck":
-        return bottleneck(
-            shape, stage.filters, stage.filters // stage.expansion, stride=stride, act=arch.activation
-        )
-    return inverted_residual(
-        shape,
-        stage.filters,
-        stage.expansion,
-        stride=stride,
-        kernel=stage.kernel,
-        se=stage.se,
-        act=arch.activation,
-        expand=stage.expansion > 1 or arch.expand_at_e1,
-    )
 
 
 def inverted_residual(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.networks import Stage, blocks
+from chamnet.networks.architecture import stage_block
 from chamnet.space.costs import CostTables
 from chamnet.space.space import Axis, Levels, SearchSpace
 from chamnet.units import Granularity, Unit
@@ -187,7 +188,7 @@ class _Builder:
     ) -> list[int]:
         kernel = self.space.stages[number].kernel
         stage = Stage(expansion=expansion, filters=filters, blocks=1, stride=stride, kernel=kernel)
-        return self._number([blocks.block(self._arch, stage, self._shape(c_in, side), stride)])
+        return self._number([stage_block(self._arch, stage, self._shape(c_in, side), stride)])
 
     def _number(self, made: list[Unit]) -> list[int]:
         if self.granularity == "op":
