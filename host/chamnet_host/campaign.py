@@ -37,6 +37,7 @@ class Tally:
         stored: Stored by the run.
         failed: Stored by the run with a status other than `ok`.
         reconnects: How often the agent was lost and found again.
+        waits: Seconds spent waiting while another host measured on the device.
     """
 
     total: int
@@ -44,6 +45,7 @@ class Tally:
     stored: int = 0
     failed: int = 0
     reconnects: int = 0
+    waits: int = 0
 
 
 Progress = Callable[[Tally], None]
@@ -151,7 +153,7 @@ def _measure(
         what = {
             item.visit_id: (key, item.name) for item, key in zip(request.items, request.keys, strict=True)
         }
-        for visit in _visits(client, request, backend, clock):
+        for visit in _visits(client, request, backend, tally, clock):
             key, name = what[visit.visit_id]
             if visit.status in PASSING:  # kept under an id of its own: the visit asked for is still missing
                 attempt = store.failures(lut_id, request.kind, key)
@@ -162,7 +164,9 @@ def _measure(
             progress(tally)
 
 
-def _visits(client: DeviceClient, request: Request, backend: str, clock: Clock) -> Iterator[Visit]:
+def _visits(
+    client: DeviceClient, request: Request, backend: str, tally: Tally, clock: Clock
+) -> Iterator[Visit]:
     """Yield the visits of a request, waiting for a turn while another host measures on the device."""
     for tries_left in reversed(range(_BUSY_TRIES)):
         try:
@@ -171,5 +175,6 @@ def _visits(client: DeviceClient, request: Request, backend: str, clock: Clock) 
         except DeviceBusyError as error:
             if not tries_left:
                 raise
-            log.warning("waiting for a turn: %s", error)
+            log.log(logging.INFO if tally.waits else logging.WARNING, "waiting for a turn: %s", error)
+            tally.waits += 1
             clock.sleep_s(_PAUSE_S)

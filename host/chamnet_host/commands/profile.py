@@ -106,4 +106,5 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
 def _remark(tally: Tally) -> str:
     parts = [f"{tally.failed} failed"] if tally.failed else []
     parts += [f"{tally.reconnects} reconnects"] if tally.reconnects else []
+    parts += [f"waited {tally.waits} s for another host"] if tally.waits else []
     return ", ".join(parts)
