@@ -92,9 +92,7 @@ def parse_budget(text: str) -> Budget:
     """
     match = _BUDGET.fullmatch(text)
     if match is None:
-        raise BudgetError(
-            f"budget {text!r} is not a number with a unit; try 20ms, 35mJ, 300MMACs or 4Mparams"
-        )
+        raise BudgetError(f"budget {text!r} is not a number with a unit; try 20ms, 300MMACs, 4Mparams or 5MB")
     unit = match[2].lower()
     if unit not in _UNITS:
         known = "us, ms, s (latency), mJ, J (energy), MMACs, GMACs, kparams, Mparams, kB, MB (weights)"

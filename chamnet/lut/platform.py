@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import astuple, dataclass
 
-from chamnet.errors import UnsupportedOpError
+from chamnet.errors import ConfigError
 from chamnet.records import DeviceInfo
 
 __all__ = ["Platform"]
@@ -36,16 +36,14 @@ class Platform:
         """Return the platform of a device as its agent runs now.
 
         Raises:
-            UnsupportedOpError: The device has no such backend, or it does not work there.
+            ConfigError: The device has no such backend, or it does not work there.
         """
         component = info.backend(backend)
         if component is None or component.why_not:
             usable = ", ".join(b.name for b in info.backends if not b.why_not) or "none"
             why = component.why_not if component else "no such backend"
             name = backend or info.default_backend
-            raise UnsupportedOpError(
-                f"backend {name!r} does not work on {info.cpu_model}: {why}; usable: {usable}"
-            )
+            raise ConfigError(f"backend {name!r} does not work on {info.cpu_model}: {why}; usable: {usable}")
         cores = set(info.cores)
         cluster = next((i for i, c in enumerate(info.clusters) if cores & set(c.cores)), 0)
         return cls(

@@ -94,12 +94,15 @@ def read_token(path: Path) -> str:
         TokenError: There is none to read.
     """
     try:
+        others = path.stat().st_mode & 0o077
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         raise TokenError(
             f"{path}: cannot read the agent's token ({error}); copy it from the device's state directory, "
             "where the running agent keeps it"
         ) from error
+    if others:
+        raise TokenError(f"{path}: others can read the token; make it yours alone: chmod 600 {path}")
     if not token:
         raise TokenError(f"{path}: holds no token; copy it again from the running agent")
     return token

@@ -75,15 +75,20 @@ def run(arguments: Sequence[str]) -> int:
     except ChamNetError as error:
         return _fail(str(error), type(error).__name__, error.exit_code, as_json)
     except _UsageError as error:  # unknown option or command, missing argument
+        if not error.format_message().strip():  # no command at all: the help is printed
+            return 2
         return _fail(f"{error.format_message()} (--help tells more)", "UsageError", 2, as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _fail(f"the answer cannot be written: {error.strerror}", "OSError", 1, as_json=False)
     if code == _INTERRUPTED:
-        message = "stopped; what was measured is stored, the same command continues"
-        return _fail(message, "Interrupted", 1, as_json)
+        goes_on = ", the same command continues" if "profile" in arguments else ""
+        return _fail(f"stopped; what was measured is stored{goes_on}", "Interrupted", 1, as_json)
     return code if isinstance(code, int) else 0
 
 

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 
 from chamnet.errors import BudgetError, NotProfiledError
-from chamnet.networks import find
+from chamnet.networks import Network
 from chamnet.quantities import Budget, parse_budget
 from chamnet.search import Constraint, Metric
+from chamnet_host.subjects import LAST_SEARCH, read_networks
 from chamnet_host.workspace import Workspace
 
 __all__ = ["ResolvedBudgets", "resolve_budgets"]
@@ -32,7 +33,7 @@ class ResolvedBudgets:
 def resolve_budgets(text: str, workspace: Workspace) -> ResolvedBudgets:
     """Read budgets that hold together, separated by commas, on a workspace's target.
 
-    Beside amounts such as `20ms` or `300MMACs`: `like:NAME` is the latency of a published network on the
+    Beside amounts such as `20ms` or `300MMACs`: `like:NETWORK` is the latency of a network on the
     target, and `40%` that share of the latency of the slowest network of the space.
 
     Raises:
@@ -52,7 +53,7 @@ def resolve_budgets(text: str, workspace: Workspace) -> ResolvedBudgets:
 
 def _read(part: str, workspace: Workspace, notes: list[str]) -> Budget:
     if part.startswith("like:"):
-        network = find(part.removeprefix("like:")).build()
+        network = _reference(part.removeprefix("like:"), workspace)
         if row := workspace.table.networks.get(network.digest):
             limit_ms, how = row.latency_ms, f"measured over {row.visits} visits"
         else:
@@ -67,6 +68,13 @@ def _read(part: str, workspace: Workspace, notes: list[str]) -> Budget:
         notes.append(f"{part} of the slowest network's {slowest_ms:.3f} ms is {limit_ms:.3f} ms")
         return Budget("latency_ms", limit_ms, part)
     return parse_budget(part)
+
+
+def _reference(text: str, workspace: Workspace) -> Network:
+    networks = read_networks([text], workspace.space, workspace.store.get(LAST_SEARCH))
+    if len(networks) != 1:
+        raise BudgetError(f"like:{text}: means {len(networks)} networks; choose one, such as like:best:1")
+    return networks[0]
 
 
 def _metric(budget: Budget, workspace: Workspace) -> Metric:

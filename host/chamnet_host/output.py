@@ -31,6 +31,8 @@ __all__ = [
     "progress_bar",
 ]
 
+_WIDEST = 400
+_NUMBER = 20  # longer cells that start with a digit are genomes
 SCHEMA = 1  # of the JSON; grows when a key changes its meaning or goes away
 
 
@@ -67,16 +69,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     """Print rows under headings; columns that hold numbers are right-aligned."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        numeric = bool(rows) and all(
-            row[i][:1].isdigit() or row[i][:1] in "-+." or not row[i] for row in rows
+        cells = [row[i] for row in rows]
+        numeric = i > 0 and all(
+            len(cell) <= _NUMBER and (cell[:1] in "-+." or cell[:1].isdigit()) for cell in cells
         )
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a file or pipe has no width; do not fold what it holds
-    console.print(table)
+    console.width = max(console.width, _WIDEST)  # genomes and keys stay whole, so that they can be copied
+    console.print(table, crop=False, overflow="ignore", no_wrap=True)
 
 
 @contextmanager
@@ -89,8 +91,9 @@ def progress_bar(label: str, unit: str = "visits") -> Iterator[Callable[[int, in
         TextColumn(unit),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("so far,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("{task.fields[remark]}"),
     )
     console = Console(stderr=True)

@@ -19,7 +19,8 @@ class DeviceProfile:
     Attributes:
         name: Name of the target; the file's name.
         description: For people.
-        transport: `local` (this machine) or `direct` (an agent that already listens at `address`).
+        transport: `local` (this machine), `direct` (an agent that already listens at `address`), or `absent`: a table
+            that was imported, of a device that is not here (never in a file).
         address: `HOST:PORT`, for `direct`.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
         backend: Backend to measure with; empty: the agent's default.
@@ -30,7 +31,7 @@ class DeviceProfile:
 
     name: str
     description: str = ""
-    transport: Literal["local", "direct"] = "local"
+    transport: Literal["local", "direct", "absent"] = "local"
     address: str = ""
     token_file: str = ""
     backend: str = ""

@@ -19,7 +19,7 @@ def read_networks(texts: list[str], space: SearchSpace, last_search: str | None)
 
     Args:
         texts: Each a published name, a genome of `space`, a JSON file (an architecture, or what `search`
-            wrote), or `best` for the winners of the last search.
+            wrote), `best` for the winners of the last search, or `best:2` for one of them.
         space: Space of the genomes.
         last_search: JSON of the last search in this workspace; None if there was none.
 
@@ -34,12 +34,13 @@ def read_networks(texts: list[str], space: SearchSpace, last_search: str | None)
 
 
 def _read(text: str, space: SearchSpace, last_search: str | None) -> list[Network]:
-    if text == "best":
+    if text == "best" or text.startswith("best:"):
         if last_search is None:
             raise ConfigError(
                 "best: nothing was searched in this workspace yet; run `chamnet-host search --budget 20ms`"
             )
-        return _from_data(json.loads(last_search), "best", space)
+        winners = _from_data(json.loads(last_search), "best", space)
+        return winners if text == "best" else [_pick(winners, text)]
     if text.endswith(".json"):
         try:
             data = json.loads(Path(text).read_text(encoding="utf-8"))
@@ -49,6 +50,13 @@ def _read(text: str, space: SearchSpace, last_search: str | None) -> list[Networ
     if text[:1].isdecimal() and all(part.isdecimal() for part in text.replace(",", "-").split("-")):
         return [space.decode(space.parse_genome(text))]
     return [find(text).build()]
+
+
+def _pick(winners: list[Network], text: str) -> Network:
+    number = text.removeprefix("best:")
+    if not number.isdecimal() or not 1 <= int(number) <= len(winners):
+        raise ConfigError(f"{text}: the last search has {len(winners)} answers; best:1 is the first")
+    return winners[int(number) - 1]
 
 
 def _from_data(data: object, source: str, space: SearchSpace) -> list[Network]:

@@ -69,10 +69,10 @@ def verify(
         DeviceError: The agent was lost or a network could not be measured.
         UnsupportedOpError: The backend cannot run a network.
     """
-    predictions = [predict(workspace, network) for network in networks]
     with workspace.connect() as client:
         platform = Platform.of(client.describe(), workspace.device.backend or None)
         lut_id = workspace.remember(platform)
+        predictions = [predict(workspace, network) for network in networks]
         taken: dict[str, list[Visit]] = {network.digest: [] for network in networks}
         run = secrets.token_hex(8)
         for number in range(visits):

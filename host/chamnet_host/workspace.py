@@ -81,7 +81,7 @@ class Workspace:
             raise NotProfiledError(f"{db}: nothing was profiled yet; run `chamnet-host profile` first")
         store = Store.open(Path(db), create=create)
         try:
-            device = find_profile(target or store.get("last_target") or "local", profiles)
+            device = _device(store, target or store.get("last_target") or "local", profiles)
         except BaseException:
             store.close()
             raise
@@ -212,6 +212,16 @@ class Workspace:
         }
         self.store.cache(key, _pack(tables), replaces=kind)
         return tables
+
+
+def _device(store: Store, target: str, profiles: Path | None) -> DeviceProfile:
+    """Return the profile of a target, or that of an imported table."""
+    try:
+        return find_profile(target, profiles)
+    except ConfigError:
+        if store.get(f"table:{target}") is None:
+            raise
+        return DeviceProfile(name=target, transport="absent")
 
 
 def _pack(tables: dict[str, CostTables]) -> bytes:

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chamnet.networks import Stage, blocks, find, load_all
+from chamnet.networks.architecture import stage_block
 from chamnet.ops import OpSpec
 from chamnet.units import Unit
 
@@ -23,7 +24,7 @@ def units(draw: st.DrawFn) -> Unit:
     )
     channels = draw(st.integers(1, 64) | st.just(stage.filters))
     side = draw(st.integers(1, 56))
-    return blocks.block(arch, stage, blocks.Shape(1, channels, side, side), stage.stride)
+    return stage_block(arch, stage, blocks.Shape(1, channels, side, side), stage.stride)
 
 
 @given(units())

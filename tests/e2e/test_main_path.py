@@ -115,6 +115,44 @@ def test_an_imported_table_is_searched_without_the_device(ask: Ask, profiled: Pa
     assert ask("search", "-b", "20ms", *options, cwd=tmp_path)["target"] == "elsewhere"
 
 
+def test_an_imported_table_needs_no_profile_to_be_searched(
+    ask: Ask, cli: Run, profiled: Path, tmp_path: Path
+) -> None:
+    ask("lut", "export", tmp_path / "t.csv", cwd=profiled)
+    ask("lut", "import", tmp_path / "t.csv", "--as", "pixel", cwd=tmp_path)
+    assert ask("search", "-b", "20ms", "--space", TINY, cwd=tmp_path)["target"] == "pixel"
+    done = cli("verify", "best", cwd=tmp_path, check=False)
+    assert (done.returncode, "is an imported table" in done.stderr) == (2, True)
+
+
+def test_one_of_several_winners_is_exported(ask: Ask, cli: Run, profiled: Path, tmp_path: Path) -> None:
+    ask("search", "-b", "20ms", "-b", "75%", "--space", TINY, cwd=profiled)
+    done = cli("export", "best", "-o", tmp_path / "x.onnx", "--space", TINY, cwd=profiled, check=False)
+    assert (done.returncode, "best:1" in done.stderr) == (2, True)
+    assert ask("export", "best:2", "-o", tmp_path / "x.onnx", "--space", TINY, cwd=profiled)["bytes"] > 0
+
+
+def test_the_help_comes_without_an_error(cli: Run, tmp_path: Path) -> None:
+    done = cli(cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_a_full_output_is_one_clear_error(profiled: Path, env: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "chamnet_host", "networks"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=profiled, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_winner_is_measured_against_its_budget(ask: Ask, profiled: Path) -> None:
+    answer = ask("search", "-b", "75%", "--space", TINY, cwd=profiled)["best"]
+    verified = ask("verify", "best", "chamnet-f", "--visits", "2", "--space", TINY, cwd=profiled)["networks"]
+    assert [network["budget_ms"] for network in verified] == [answer["budgets"]["latency_ms"], None]
+
+
 def test_status_and_devices_and_dry_run(ask: Ask, profiled: Path) -> None:
     (table,) = ask("status", cwd=profiled)["tables"]
     assert table["units"] > 20

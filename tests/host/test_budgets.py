@@ -23,6 +23,8 @@ def workspace(measured: bool = True) -> Workspace:
     made: Any = SimpleNamespace(
         cost_tables=costs,
         device=SimpleNamespace(name="board"),
+        space=GRID.space,
+        store=SimpleNamespace(get=lambda key: None),
         table=SimpleNamespace(networks=rows),
         latency=SimpleNamespace(predict=lambda network: SimpleNamespace(value=9.0)),
     )

@@ -37,7 +37,7 @@ def fit(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a predictor to the published networks; needs PyTorch and BoTorch (pip install 'chamnet[fit]')."""
+    r"""Fit a predictor to the published networks; needs PyTorch and BoTorch (pip install 'chamnet\[fit]')."""
     from chamnet.predictors.accuracy_fit import fit_default
 
     with progress_bar("fit", unit="fits"):

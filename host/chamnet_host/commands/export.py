@@ -53,7 +53,9 @@ def export(
     chosen = read_networks([network], load_space(space), last_search)
     if len(chosen) > 1:
         names = ", ".join(each.name for each in chosen)
-        raise ConfigError(f"{network}: holds {len(chosen)} networks, export takes one: {names}")
+        raise ConfigError(
+            f"{network}: holds {len(chosen)} networks, export takes one, such as best:1 or a genome: {names}"
+        )
     try:
         (_write_onnx if format_ == "onnx" else _write_torch)(chosen[0], output, seed)
     except OSError as error:

@@ -8,6 +8,7 @@ import typer
 
 from chamnet.errors import NotProfiledError
 from chamnet.lut import LatencyTable, Platform, Row, Store
+from chamnet.units import Unit
 from chamnet_host.options import DB, AsJson, Db, Profiles, Target
 from chamnet_host.output import print_json, print_table, print_text
 from chamnet_host.session import Session
@@ -21,7 +22,12 @@ app = typer.Typer(no_args_is_help=True, help="Look at tables, export and import 
 @app.command()
 def show(
     match: Annotated[
-        str, typer.Argument(help="Only rows whose key contains this.", metavar="[TEXT]", show_default=False)
+        str,
+        typer.Argument(
+            help="Only rows whose key, or kind such as conv1x1+dwconv3x3, contains this.",
+            metavar="[TEXT]",
+            show_default=False,
+        ),
     ] = "",
     target: Target = None,
     limit: Annotated[int, typer.Option(help="Rows to print; 0 for all.", min=0)] = 20,
@@ -38,7 +44,7 @@ def show(
         lut_id, platform = session.measured
         rows = session.table.networks if networks else session.table.units
         executed = session.store.executed(lut_id)
-    chosen = [row for row in rows.values() if match in (row.name or row.key)]
+    chosen = [row for row in rows.values() if match in (row.name or row.key) or match in _signature(row)]
     chosen.sort(key=lambda row: -row.latency_ms)
     total = len(chosen)
     chosen = chosen[: limit or None]
@@ -59,7 +65,9 @@ def show(
     print_table(
         ("network" if networks else "unit", "ms", "spread", "visits", "samples"), cells, str(platform)
     )
-    print_text(f"{len(chosen)} of {total:,} rows; one empty call takes {session.table.noop_ms * 1e3:.1f} us")
+    print_text(
+        f"{len(chosen)} of {total:,} rows (the table has {len(rows):,}); one empty call takes {session.table.noop_ms * 1e3:.1f} us"
+    )
 
 
 @app.command(name="export")
@@ -170,6 +178,10 @@ def _row_body(row: Row) -> dict[str, object]:
         "samples": row.samples,
         "preempted": row.preempted,
     }
+
+
+def _signature(row: Row) -> str:
+    return Unit.parse(row.key).signature if row.kind == "unit" else ""
 
 
 def _percent(share: float | None) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from chamnet.errors import ConfigError
+from chamnet.errors import ConfigError, NotProfiledError
 from chamnet.lut import EFFORTS, Plan
 from chamnet.units import Granularity
 from chamnet_host.campaign import Tally
@@ -67,7 +67,7 @@ def profile(
 
 
 def _report_plan(session: Session, plan: Plan, granularity: Granularity, as_json: bool) -> None:
-    rows, visits = len(plan.units), len(plan.visit_ids(""))
+    rows, visits = len(plan.units), _missing(session, plan)
     minutes = visits * _SECONDS_PER_VISIT / 60
     grid = len(session.grid(granularity).units)
     if as_json:
@@ -82,8 +82,17 @@ def _report_plan(session: Session, plan: Plan, granularity: Granularity, as_json
         return
     print_text(
         f"{rows:,} of the {grid:,} {granularity} units of {session.space.name} and {len(plan.networks)} whole networks:"
-        f" {visits:,} visits, about {minutes:.0f} min on a desktop core"
+        f" {visits:,} visits to go, about {minutes:.0f} min on a desktop core"
     )
+
+
+def _missing(session: Session, plan: Plan) -> int:
+    """Return how many of the plan's visits are not stored yet."""
+    try:
+        lut_id, platform = session.measured
+    except NotProfiledError:
+        return len(plan.visit_ids(""))
+    return len(plan.visit_ids(platform.digest) - session.store.visit_ids(lut_id))
 
 
 def _report(session: Session, tally: Tally, as_json: bool) -> None:

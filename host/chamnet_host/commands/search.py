@@ -77,18 +77,27 @@ def search_command(
     with Session.open(
         db, target=target, space=space, profiles=profiles, seed=seed, recipe=recipe, create=False
     ) as session:
-        answers = [search(session, text, settings) for text in budget]
+        answers: list[Answer] = []
+        for text in budget:
+            if not (answers and answers[-1].result.interrupted):
+                answers.append(search(session, text, settings))
         body = _body(session, answers, elapsed_s=ns_to_ms(clock.now_ns() - start_ns) / 1_000)
         session.store.put(LAST_SEARCH, json.dumps(body))
     if output:
         _write(output, body)
     if as_json:
         print_json("search", body)
-        return
-    _report(answers)
+    else:
+        _report(answers)
+        _next_step(body)
+    if answers[-1].result.interrupted:
+        raise typer.Exit(1)
+
+
+def _next_step(body: dict[str, Any]) -> None:
     note(
         f"on {body['platform']}, in {body['elapsed_s']:.1f} s;"
-        " next: `chamnet-host verify best`, `chamnet-host export best`"
+        " next: `chamnet-host verify best`, `chamnet-host export best:1 -o best.onnx`"
     )
 
 

@@ -1,10 +1,12 @@
 """`chamnet-host verify`: networks measured whole, beside their predictions."""
 
+import json
 from statistics import mean
 from typing import Annotated
 
 import typer
 
+from chamnet.networks import Architecture
 from chamnet_host.options import DB, SPACE, AsJson, Db, Networks, Profiles, Seed, SpaceName, Target
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
 from chamnet_host.session import Session
@@ -41,6 +43,7 @@ def verify_command(
     with Session.open(db, target=target, space=space, profiles=profiles, seed=seed) as session:
         chosen = read_networks(networks, session.space, session.store.get(LAST_SEARCH))
         with progress_bar("verify") as show:
+            limits_ms = _budgets(session)
             results = verify(
                 session, chosen, visits=visits, progress=lambda done, total: show(done, total, "")
             )
@@ -49,13 +52,39 @@ def verify_command(
         summary = {"mean_absolute_error": mean(errors) if errors else None}
         if as_json:
             body = {"target": session.device.name, "platform": str(platform), **summary}
-            print_json("verify", {**body, "networks": [result.to_json() for result in results]})
+            networks_body = [
+                {**result.to_json(), "budget_ms": limits_ms.get(result.prediction.network.digest)}
+                for result in results
+            ]
+            print_json("verify", {**body, "networks": networks_body})
             return
         _report(results)
+        for result in results:
+            _warn_over(result, limits_ms.get(result.prediction.network.digest))
         if errors:
             print_text(
                 f"mean absolute error {100 * mean(errors):.1f} % over {len(errors)} networks on {platform}"
             )
+
+
+def _budgets(session: Session) -> dict[str, float]:
+    """Return the latency budget in ms of each winner of the last search, by network digest."""
+    last = session.store.get(LAST_SEARCH)
+    if last is None:
+        return {}
+    winners = [Architecture.from_dict(a["architecture"]).build().digest for a in json.loads(last)["answers"]]
+    limits = [answer["budgets"].get("latency_ms") for answer in json.loads(last)["answers"]]
+    return {digest: limit for digest, limit in zip(winners, limits, strict=True) if limit}
+
+
+def _warn_over(result: Verification, limit_ms: float | None) -> None:
+    measured_ms = result.row.latency_ms
+    if limit_ms is not None and measured_ms > limit_ms:
+        retry_ms = limit_ms * limit_ms / measured_ms
+        print_text(
+            f"  {result.prediction.network.name} took {measured_ms:.2f} ms, {100 * (measured_ms / limit_ms - 1):.1f} %"
+            f" over its budget of {limit_ms:.2f} ms; next: `chamnet-host search --budget {retry_ms:.2f}ms`"
+        )
 
 
 def _report(results: list[Verification]) -> None:

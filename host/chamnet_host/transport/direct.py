@@ -1,10 +1,11 @@
 """An agent at a known address: one that somebody else started, or at this end of a tunnel."""
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from chamnet.errors import ConfigError, TokenError
+from chamnet.errors import ConfigError, DeviceUnreachableError, TokenError
 from chamnet.wire.endpoint import Endpoint, default_state_dir, is_loopback, read_token
 from chamnet_host.client import DeviceClient
 from chamnet_host.transport.base import Connection
@@ -49,6 +50,7 @@ class DirectTransport:
                 f"{self._address}: leaves this machine, and the token would cross the network readable; forward "
                 "the agent's port with ssh -L or adb forward, and give the near end"
             )
+        self._knock()
         connection = Connection(self._address, read_token(self._token_file or self._own_token_file()))
         with DeviceClient(connection.address, connection.token, timeout_s=self._timeout_s) as client:
             client.health()
@@ -61,13 +63,24 @@ class DirectTransport:
         """Return nothing: the agent's log is not in reach."""
         return ""
 
+    def _knock(self) -> None:
+        """Tell a port where nobody listens from a token that is missing."""
+        try:
+            socket.create_connection((self._host, self._port), timeout=self._timeout_s).close()
+        except OSError as error:
+            raise DeviceUnreachableError(
+                f"{self._address}: no agent answers ({error.strerror or error}); start one with: "
+                f"chamnet-agent serve --port {self._port}"
+            ) from error
+
     def _own_token_file(self) -> Path:
         """Return the token file of the agent on this machine, if that is the one at the address."""
         endpoint = Endpoint.load(self._state_dir)
         if endpoint is None or endpoint.port != self._port:
             raise TokenError(
                 f"{self._address}: no token for it, for the agent of {self._state_dir} does not listen there; "
-                "give the token file that lies in that agent's state directory"
+                "copy the token file from that agent's state directory, and name it as token_file in a device profile "
+                "(device_profiles/README.md)"
             )
         return Path(endpoint.token_file)
 

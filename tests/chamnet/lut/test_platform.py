@@ -1,6 +1,6 @@
 import pytest
 
-from chamnet.errors import UnsupportedOpError
+from chamnet.errors import ConfigError
 from chamnet.lut import Platform
 from chamnet.testing import make_device, make_platform
 
@@ -21,10 +21,10 @@ def test_digest_ignores_the_name_alone() -> None:
 
 
 def test_unknown_backend_names_the_usable_ones() -> None:
-    with pytest.raises(UnsupportedOpError, match=r"'tflite' does not work.*usable: onnxruntime"):
+    with pytest.raises(ConfigError, match=r"'tflite' does not work.*usable: onnxruntime"):
         Platform.of(make_device("onnxruntime"), "tflite")
 
 
 def test_unusable_backend_says_why() -> None:
-    with pytest.raises(UnsupportedOpError, match="no package"):
+    with pytest.raises(ConfigError, match="no package"):
         Platform.of(make_device("onnxruntime", why_not="no package"))

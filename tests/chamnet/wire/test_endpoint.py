@@ -50,6 +50,7 @@ def test_only_loopback_is_loopback(host: str, loopback: bool) -> None:
 
 
 def test_a_token_is_read_without_its_line_end(tmp_path: Path) -> None:
+    (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").write_text("secret\n")
     assert read_token(tmp_path / "token") == "secret"
 

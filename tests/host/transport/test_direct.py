@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class TestDirectTransport(TransportContract):
 
 def test_a_token_file_can_be_given(agent: RunningAgent, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
+    copy.touch(mode=0o600)
     copy.write_text(agent.token)
     direct = DirectTransport(agent.endpoint.address, token_file=copy, environ={"XDG_STATE_HOME": "/nowhere"})
     assert direct.open().token == agent.token
@@ -39,14 +41,24 @@ def test_a_token_file_can_be_given(agent: RunningAgent, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("home", ["nowhere", ""])
 def test_a_missing_token_says_where_to_look(tmp_path: Path, agent: RunningAgent, home: str) -> None:
-    address = "127.0.0.1:1" if not home else agent.endpoint.address
-    direct = DirectTransport(address, environ={"XDG_STATE_HOME": str(tmp_path / home)})
-    with pytest.raises(TokenError, match="give the token file that lies in that agent's state directory"):
-        direct.open()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = agent.endpoint.address if home else f"127.0.0.1:{other.getsockname()[1]}"
+        direct = DirectTransport(address, environ={"XDG_STATE_HOME": str(tmp_path / home)})
+        with pytest.raises(TokenError, match="copy the token file from that agent's state directory"):
+            direct.open()
+
+
+def test_a_token_that_others_can_read_is_refused(agent: RunningAgent, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.write_text(agent.token)
+    copy.chmod(0o644)
+    with pytest.raises(TokenError, match="others can read the token; make it yours alone: chmod 600"):
+        DirectTransport(agent.endpoint.address, token_file=copy).open()
 
 
 def test_the_token_of_an_earlier_start_is_refused(agent: RunningAgent, tmp_path: Path) -> None:
     old = tmp_path / "old"
+    old.touch(mode=0o600)
     old.write_text("old")
     with pytest.raises(TokenError, match="fresh with every start"):
         DirectTransport(agent.endpoint.address, token_file=old).open()
