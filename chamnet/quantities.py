@@ -4,11 +4,12 @@ Results are in ms and mJ everywhere; raw samples are in ns.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chamnet.errors import BudgetError
 
-__all__ = ["Budget", "energy_mj", "format_count", "ms_to_ns", "ns_to_ms", "parse_budget", "parse_budgets"]
+__all__ = ["Budget", "format_count", "ns_to_ms", "parse_budget", "parse_budgets"]
 
 _NS_PER_MS = 1_000_000
 
@@ -20,16 +21,6 @@ def ns_to_ms(duration_ns: float) -> float:
     2.5
     """
     return duration_ns / _NS_PER_MS
-
-
-def ms_to_ns(duration_ms: float) -> int:
-    """Convert milliseconds to whole nanoseconds."""
-    return round(duration_ms * _NS_PER_MS)
-
-
-def energy_mj(power_mw: float, latency_ms: float) -> float:
-    """Return the energy in mJ of `power_mw` over `latency_ms`."""
-    return power_mw * latency_ms / 1_000  # mW x ms is microjoule
 
 
 def format_count(count: float) -> str:
@@ -104,13 +95,17 @@ def parse_budget(text: str) -> Budget:
     return Budget(metric, limit, text.strip())
 
 
-def parse_budgets(text: str) -> tuple[Budget, ...]:
+def parse_budgets(text: str, read: Callable[[str], Budget] = parse_budget) -> tuple[Budget, ...]:
     """Read budgets that hold together, separated by commas, one per metric.
+
+    Args:
+        text: What the user typed.
+        read: Reads one of them.
 
     Raises:
         BudgetError: One of them cannot be read, or two bound the same metric.
     """
-    budgets = tuple(parse_budget(part) for part in text.split(","))
+    budgets = tuple(read(part.strip()) for part in text.split(","))
     metrics = [budget.metric for budget in budgets]
     if repeated := {metric for metric in metrics if metrics.count(metric) > 1}:
         raise BudgetError(

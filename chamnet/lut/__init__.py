@@ -1,6 +1,6 @@
 """Look-up tables: what was measured, what it was measured on, and what still needs measuring."""
 
-from chamnet.lut.plan import EFFORTS, Effort, Plan, Request, calibration_networks, make_plan, network_request
+from chamnet.lut.plan import EFFORTS, Effort, Plan, Request, calibration_networks, make_plan
 from chamnet.lut.platform import Platform
 from chamnet.lut.store import PASSING, SCHEMA_VERSION, Store, StoredVisit
 from chamnet.lut.table import LatencyTable, Row
@@ -19,5 +19,4 @@ __all__ = [
     "StoredVisit",
     "calibration_networks",
     "make_plan",
-    "network_request",
 ]

@@ -18,7 +18,7 @@ from chamnet.records import Item, Policy
 from chamnet.space import SearchSpace, UnitGrid
 from chamnet.units import Unit
 
-__all__ = ["EFFORTS", "Effort", "Plan", "Request", "calibration_networks", "make_plan", "network_request"]
+__all__ = ["EFFORTS", "Effort", "Plan", "Request", "calibration_networks", "make_plan"]
 
 _RING = 60  # different units, so that each finds the caches as in a network
 _NETWORK_LAPS = 8
@@ -137,10 +137,10 @@ class Plan:
             wanted = [network for network in self.networks if ("network", network.digest) not in failed]
             missing = [n for n in wanted if _visit_id(digest, "network", n.digest, "loop", visit) not in done]
             if missing:
-                yield network_request(missing, digest, visit, seed=self.seed)
+                yield _network_request(missing, digest, visit, seed=self.seed)
 
 
-def network_request(networks: Sequence[Network], digest: str, visit: int, *, seed: int = 0) -> Request:
+def _network_request(networks: Sequence[Network], digest: str, visit: int, *, seed: int = 0) -> Request:
     """Return one visit of each network, alone in a loop."""
     items = tuple(
         Item(

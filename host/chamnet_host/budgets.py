@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chamnet.errors import BudgetError, NotProfiledError
 from chamnet.networks import Network
-from chamnet.quantities import Budget, parse_budget
+from chamnet.quantities import Budget, parse_budget, parse_budgets
 from chamnet.search import Constraint, Metric
 from chamnet_host.subjects import LAST_SEARCH, read_networks
 from chamnet_host.workspace import Workspace
@@ -41,12 +41,7 @@ def resolve_budgets(text: str, workspace: Workspace) -> ResolvedBudgets:
         NotProfiledError: A budget needs a table that was not measured.
     """
     notes: list[str] = []
-    budgets = [_read(part.strip(), workspace, notes) for part in text.split(",")]
-    metrics = [budget.metric for budget in budgets]
-    if repeated := {metric for metric in metrics if metrics.count(metric) > 1}:
-        raise BudgetError(
-            f"budget {text!r} bounds {', '.join(sorted(repeated))} twice; repeat --budget instead"
-        )
+    budgets = parse_budgets(text, lambda part: _read(part, workspace, notes))
     constraints = tuple(Constraint(_metric(budget, workspace), budget) for budget in budgets)
     return ResolvedBudgets(text, constraints, tuple(notes))
 

@@ -5,9 +5,7 @@ from hypothesis import strategies as st
 from chamnet.errors import BudgetError, UsageError
 from chamnet.quantities import (
     Budget,
-    energy_mj,
     format_count,
-    ms_to_ns,
     ns_to_ms,
     parse_budget,
     parse_budgets,
@@ -66,11 +64,7 @@ def test_a_bad_budget_is_a_usage_error() -> None:
 
 @given(st.integers(0, 10**15))
 def test_whole_nanoseconds_survive_milliseconds(duration_ns: int) -> None:
-    assert ms_to_ns(ns_to_ms(duration_ns)) == duration_ns
-
-
-def test_energy_is_power_over_time() -> None:
-    assert energy_mj(power_mw=2_000, latency_ms=30) == 60.0  # 2 W for 30 ms
+    assert round(ns_to_ms(duration_ns) * 1_000_000) == duration_ns
 
 
 @pytest.mark.parametrize(
