@@ -50,7 +50,7 @@ def find_profile(target: str, folder: Path | None = None) -> DeviceProfile:
     Raises:
         ConfigError: Unknown target, or its file says something it should not.
     """
-    known = {path.stem: path for path in reversed(list(_files(folder)))}
+    known = _known(folder)
     if target in known:
         return load_profile(known[target])
     host, colon, port = target.rpartition(":")
@@ -62,7 +62,7 @@ def find_profile(target: str, folder: Path | None = None) -> DeviceProfile:
 
 def shipped_profiles(folder: Path | None = None) -> list[DeviceProfile]:
     """Return every profile found, each name once, in alphabetical order."""
-    known = {path.stem: path for path in reversed(list(_files(folder)))}
+    known = _known(folder)
     return [load_profile(known[name]) for name in sorted(known)]
 
 
@@ -109,6 +109,11 @@ def profile_folders(folder: Path | None = None) -> list[Path]:
         shipped / "device_profiles",
     ]
     return [place for place in places if place is not None]
+
+
+def _known(folder: Path | None) -> dict[str, Path]:
+    """Return the file of each profile's name; the first folder that has one wins."""
+    return {path.stem: path for path in reversed(list(_files(folder)))}
 
 
 def _files(folder: Path | None) -> Iterator[Path]:

@@ -39,14 +39,14 @@ def _read(text: str, space: SearchSpace, last_search: str | None) -> list[Networ
             raise ConfigError(
                 "best: nothing was searched in this workspace yet; run `chamnet-host search --budget 20ms`"
             )
-        winners = _from_data(json.loads(last_search), "best", space)
+        winners = _from_data(json.loads(last_search), "best")
         return winners if text == "best" else [_pick(winners, text)]
     if text.endswith(".json"):
         try:
             data = json.loads(Path(text).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{text}: cannot be read as JSON ({error})") from error
-        return _from_data(data, text, space)
+        return _from_data(data, text)
     if text[:1].isdecimal() and all(part.isdecimal() for part in text.replace(",", "-").split("-")):
         return [space.decode(space.parse_genome(text))]
     return [find(text).build()]
@@ -59,10 +59,10 @@ def _pick(winners: list[Network], text: str) -> Network:
     return winners[int(number) - 1]
 
 
-def _from_data(data: object, source: str, space: SearchSpace) -> list[Network]:
+def _from_data(data: object, source: str) -> list[Network]:
     """Read an architecture, or the answers of a search."""
     if isinstance(data, Mapping) and "answers" in data:
-        return [_from_answer(answer, source, space) for answer in data["answers"]]
+        return [_from_answer(answer, source) for answer in data["answers"]]
     if isinstance(data, Mapping) and "stages" in data:
         architecture = Architecture.from_dict(data, source)
         return [architecture.build(Path(source).stem)]
@@ -71,7 +71,7 @@ def _from_data(data: object, source: str, space: SearchSpace) -> list[Network]:
     )
 
 
-def _from_answer(answer: Mapping[str, Any], source: str, space: SearchSpace) -> Network:
+def _from_answer(answer: Mapping[str, Any], source: str) -> Network:
     try:
         architecture = Architecture.from_dict(answer["architecture"], source)
         return architecture.build(str(answer["network"]))

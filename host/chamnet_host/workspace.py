@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -97,16 +97,14 @@ class Workspace:
         """Close the store."""
         self.store.close()
 
-    @contextmanager
-    def connect(self) -> Iterator[DeviceClient]:
+    def connect(self) -> AbstractContextManager[DeviceClient]:
         """Open a connection to the target's agent, starting one on this machine if need be.
 
         Raises:
             DeviceError: No agent can be reached or started.
             TokenError: It refuses the token.
         """
-        with connect(self.device) as client:
-            yield client
+        return connect(self.device)
 
     def plan(self, effort: str, granularity: Granularity) -> Plan:
         """Return what an effort measures.

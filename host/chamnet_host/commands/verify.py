@@ -72,9 +72,11 @@ def _budgets(session: Session) -> dict[str, float]:
     last = session.store.get(LAST_SEARCH)
     if last is None:
         return {}
-    winners = [Architecture.from_dict(a["architecture"]).build().digest for a in json.loads(last)["answers"]]
-    limits = [answer["budgets"].get("latency_ms") for answer in json.loads(last)["answers"]]
-    return {digest: limit for digest, limit in zip(winners, limits, strict=True) if limit}
+    limits_ms = {}
+    for answer in json.loads(last)["answers"]:
+        if limit_ms := answer["budgets"].get("latency_ms"):
+            limits_ms[Architecture.from_dict(answer["architecture"]).build().digest] = limit_ms
+    return limits_ms
 
 
 def _warn_over(result: Verification, limit_ms: float | None) -> None:
