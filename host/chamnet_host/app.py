@@ -40,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which network is the most accurate that runs on a device within a budget, and how sure are we?"
     "\n\nMeasure the device once, then ask as often as you like:"
-    "\n\n  chamnet-host profile               measure this machine's CPU (about 2 minutes)"
+    "\n\n  chamnet-host profile               measure this machine's CPU (about a minute)"
     "\n\n  chamnet-host search --budget 8ms   the best network within 8 ms on it"
     "\n\n  chamnet-host verify best           measure the winner, beside its prediction",
 )

@@ -133,7 +133,7 @@ class Workspace:
             NotProfiledError: The target was never profiled.
         """
         name, store = self.device.name, self.store
-        hint = f"run `chamnet-host profile --target {name}` first (about 2 minutes)"
+        hint = f"run `chamnet-host profile --target {name}` first (about a minute)"
         digest = store.get(f"table:{name}")
         held = {platform.digest: (lut_id, platform) for lut_id, platform in store.platforms().items()}
         if digest not in held:

@@ -41,7 +41,7 @@ def profile(
     """Measure the units of a space on a device, and a few whole networks to calibrate their sum.
 
     Every visit is stored when it arrives. Stop it with Ctrl-C whenever you like: the same command continues and
-    measures nothing twice. A quick run takes about 2 minutes on a desktop core and is enough to search.
+    measures nothing twice. A quick run takes about a minute on a desktop core and is enough to search.
 
     Examples: `chamnet-host profile`, `chamnet-host profile --effort normal --target 127.0.0.1:8799`
     """
