@@ -12,7 +12,7 @@ linear:f32:1x1280x1x1:o1000
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, cast, get_args
 
@@ -141,6 +141,14 @@ class OpSpec:
         if op.key != key:
             raise ValueError(f"operator key {key!r} is not canonical; write {op.key!r}")
         return op
+
+    def cast(self, dtype: DType) -> "OpSpec":
+        """Return the same operator with another element type.
+
+        >>> OpSpec.parse("conv:f32:1x96x56x56:o24:add").cast("int8").key
+        'conv:int8:1x96x56x56:o24:add'
+        """
+        return replace(self, dtype=dtype)
 
     @property
     def in_shape(self) -> tuple[int, int, int, int]:

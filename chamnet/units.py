@@ -87,6 +87,17 @@ class Unit:
             singles.insert(-1, Unit((self.shortcut,)))
         return tuple(singles)
 
+    def cast(self, dtype: DType) -> "Unit":
+        """Return the same unit with another element type.
+
+        >>> Unit.parse("conv:f32:1x8x4x4:o8+conv:f32:1x8x4x4:o8:add+skip").cast("int8").key
+        'conv:int8:1x8x4x4:o8+conv:int8:1x8x4x4:o8:add+skip'
+        """
+        if dtype == self.dtype:
+            return self
+        shortcut = self.shortcut.cast(dtype) if self.shortcut else None
+        return Unit(tuple(op.cast(dtype) for op in self.ops), self.skip, shortcut)
+
     @property
     def all_ops(self) -> tuple[OpSpec, ...]:
         """Main path and shortcut."""
@@ -116,10 +127,12 @@ class Unit:
     def signature(self) -> str:
         """What it is without its sizes: units of one signature can be interpolated between.
 
-        >>> Unit((OpSpec(kind="conv", in_c=3, in_h=8, in_w=8, out_c=8, kernel=3, stride=2),)).signature
-        'conv3x3s2'
+        >>> unit = Unit((OpSpec(kind="conv", in_c=3, in_h=8, in_w=8, out_c=8, kernel=3, stride=2),))
+        >>> unit.signature, unit.cast("int8").signature
+        ('conv3x3s2', 'int8:conv3x3s2')
         """
-        return "+".join((*map(_op_signature, self.ops), *(["skip"] if self.skip else [])))
+        chain = "+".join((*map(_op_signature, self.ops), *(["skip"] if self.skip else [])))
+        return chain if self.dtype == "f32" else f"{self.dtype}:{chain}"
 
     @cached_property
     def macs(self) -> int:

@@ -13,13 +13,13 @@ References:
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from chamnet.errors import ConfigError
 from chamnet.networks import blocks
-from chamnet.ops import Activation
+from chamnet.ops import Activation, DType
 from chamnet.units import Granularity, Unit
 
 __all__ = ["Architecture", "Family", "Network", "Stage", "stage_block"]
@@ -63,6 +63,7 @@ class Architecture:
         expand_at_e1: Whether the 1x1 expansion exists at expansion 1, as in the released ChamNets.
         classes: Outputs of the classifier.
         batch: Images at a time.
+        dtype: Element type of weights and activations.
     """
 
     family: Family = "inverted_residual"
@@ -74,10 +75,11 @@ class Architecture:
     expand_at_e1: bool = True
     classes: int = 1000
     batch: int = 1
+    dtype: DType = "f32"
 
     def build(self, name: str = "") -> "Network":
         """Return the network these numbers define."""
-        return Network(name, self, tuple(_build_blocks(self)))
+        return Network(name, self, tuple(block.cast(self.dtype) for block in _build_blocks(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` reads it back."""
@@ -93,6 +95,8 @@ class Architecture:
         try:
             stages = tuple(Stage(**stage) for stage in data["stages"])
             architecture = cls(**{**data, "stages": stages})
+            if architecture.dtype not in get_args(DType):
+                raise ValueError(f"dtype {architecture.dtype!r}; known: {', '.join(get_args(DType))}")
             architecture.build()
         except (KeyError, TypeError, ValueError) as error:
             known = ", ".join(field.name for field in fields(cls))
@@ -119,6 +123,14 @@ class Network:
         if granularity == "block":
             return self.blocks
         return tuple(single for block in self.blocks for single in block.split())
+
+    def cast(self, dtype: DType) -> "Network":
+        """Return the same network with another element type."""
+        return (
+            self
+            if dtype == self.architecture.dtype
+            else replace(self.architecture, dtype=dtype).build(self.name)
+        )
 
     @cached_property
     def digest(self) -> str:

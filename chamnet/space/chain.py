@@ -191,6 +191,7 @@ class _Builder:
         return self._number([stage_block(self._arch, stage, self._shape(c_in, side), stride)])
 
     def _number(self, made: list[Unit]) -> list[int]:
+        made = [unit.cast(self.space.dtype) for unit in made]
         if self.granularity == "op":
             made = [single for unit in made for single in unit.split()]
         return [self.units.setdefault(unit, len(self.units)) for unit in made]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from chamnet.errors import ConfigError
 from chamnet.networks import Architecture, Network, Stage
 from chamnet.networks.architecture import Family
-from chamnet.ops import Activation
+from chamnet.ops import Activation, DType
 
 __all__ = ["Axis", "Genome", "Levels", "SearchSpace", "StageAxes"]
 
@@ -56,7 +56,7 @@ class SearchSpace:
         family: Kind of block.
         resolution, stem, head: Axes of input size, first and last convolution (head values are 0 for none).
         stages: Axes of the stages.
-        activation, expand_at_e1, classes, batch: As in `Architecture`.
+        activation, expand_at_e1, classes, batch, dtype: As in `Architecture`.
     """
 
     name: str
@@ -69,6 +69,7 @@ class SearchSpace:
     expand_at_e1: bool = True
     classes: int = 1000
     batch: int = 1
+    dtype: DType = "f32"
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
@@ -226,6 +227,7 @@ class SearchSpace:
             expand_at_e1=self.expand_at_e1,
             classes=self.classes,
             batch=self.batch,
+            dtype=self.dtype,
         )
 
 

@@ -63,3 +63,12 @@ def test_neighbours_that_share_one_axis_object_are_no_repeats(tiny: SearchSpace)
     levels = space.sample(50, np.random.default_rng(3))
     for genome, row in zip(space.genomes(levels), grid.unit_indices(levels).tolist(), strict=True):
         assert _units(grid, row) == space.decode(genome).blocks
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_the_grid_has_the_element_type_of_its_space(tiny: SearchSpace, granularity: Granularity) -> None:
+    floats, quantized = unit_grid(tiny, granularity), unit_grid(replace(tiny, dtype="int8"), granularity)
+    assert quantized.units == tuple(unit.cast("int8") for unit in floats.units)
+    levels = tiny.sample(20, np.random.default_rng(4))
+    for genome, row in zip(tiny.genomes(levels), quantized.unit_indices(levels).tolist(), strict=True):
+        assert _units(quantized, row) == quantized.space.decode(genome).units(granularity)

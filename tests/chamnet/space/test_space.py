@@ -122,3 +122,20 @@ def test_a_changed_copy_of_a_space_has_its_own_levels() -> None:
     assert MOBILE.levels([genome])[0, 0] == 0
     copy = replace(MOBILE, resolution=Axis("resolution", (64, 96)))
     assert copy.levels([genome])[0, 0] == 1
+
+
+def test_the_element_type_reaches_the_networks() -> None:
+    space = replace(MOBILE, dtype="int8")
+    genome = space.genome(find("chamnet-a").architecture)
+    network = space.decode(genome)
+    assert network.digest == find("chamnet-a").build().cast("int8").digest
+    assert MOBILE.decode(genome).architecture.dtype == "f32"
+
+
+def test_spaces_of_other_element_types_share_genomes_but_nothing_else() -> None:
+    space = replace(MOBILE, dtype="int8")
+    architecture = find("chamnet-a").architecture
+    assert space.digest != MOBILE.digest
+    assert space.genome(architecture) == MOBILE.genome(architecture)
+    assert not space.holds(architecture)
+    assert space.holds(replace(architecture, dtype="int8"))
