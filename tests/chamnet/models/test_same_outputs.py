@@ -1,4 +1,4 @@
-"""The torch module and the ONNX file of one chain compute the same."""
+"""The torch module, the ONNX file and the TFLite file of one chain compute the same."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from chamnet.models import onnx_model, random_weights
+from chamnet.models.tflite_writer import tflite_model
 from chamnet.units import Unit
 
 torch = pytest.importorskip("torch")
@@ -23,8 +24,13 @@ CHAINS = {
     "conv": ["conv:f32:1x3x16x16:o8:k3:s2:relu"],
     "conv, no activation, odd map": ["conv:f32:1x3x15x13:o8:k5:s2"],
     "1x1": ["conv:f32:1x8x9x9:o24:relu6"],
+    "stride 2, even map": ["conv:f32:1x3x16x14:o8:k5:s2:relu6"],
+    "stride 2, even by odd": ["conv:f32:1x3x16x9:o8:k7:s2:relu"],
+    "stride 3": ["conv:f32:1x3x16x17:o8:k3:s3"],
     "groups": ["conv:f32:1x8x9x9:o12:k3:g4:relu"],
     "depthwise": [DEPTHWISE],
+    "depthwise, stride 2, even map": ["conv:f32:1x8x10x10:o8:k3:s2:g8:relu6"],
+    "depthwise 5x5, stride 2, even map": ["conv:f32:1x8x10x8:o8:k5:s2:g8:relu6"],
     "depthwise 5x5 stride 2": ["conv:f32:1x8x9x9:o8:k5:s2:g8:relu6"],
     "batch": ["conv:f32:3x3x9x9:o8:k3:relu", "se:f32:3x8x9x9:o8:r2", "gap:f32:3x8x9x9:o8"],
     "external residual": ["conv:f32:1x48x9x9:o8:add"],
@@ -47,7 +53,10 @@ CHAINS = {
     ],
     "squeeze-excite": ["se:f32:1x8x9x9:o8:r2"],
     "maxpool": ["maxpool:f32:1x8x9x9:o8:k3:s2"],
+    "maxpool, even map": ["maxpool:f32:1x8x10x8:o8:k3:s2"],
+    "maxpool, stride 1, activation": ["maxpool:f32:1x8x9x9:o8:k3:relu"],
     "maxpool 2x2": ["maxpool:f32:1x8x9x9:o8:k2:s2"],
+    "pool with activation": ["gap:f32:1x8x9x9:o8:relu6"],
     "pool and classify": ["gap:f32:1x8x9x9:o8+linear:f32:1x8x1x1:o10"],
     "linear layers": ["linear:f32:2x8x1x1:o16:relu", "linear:f32:2x16x1x1:o10"],
     "network": [
@@ -78,6 +87,13 @@ def test_random_weights_in_module_and_file(blocks: list[Unit], run_onnx: Run) ->
     vary_norms(module)  # of which nothing may remain
     load_weights(module, weights)
     assert_same(module, onnx_model(blocks, weights), run_onnx)
+
+
+def test_random_weights_in_module_and_tflite_file(blocks: list[Unit], run_tflite: Run) -> None:
+    weights = random_weights(blocks, seed=1)
+    module = ChainModule(blocks).eval()
+    load_weights(module, weights)
+    assert_same(module, tflite_model(blocks, weights), run_tflite)
 
 
 def test_folding_gives_loaded_weights_back(blocks: list[Unit]) -> None:
@@ -129,7 +145,7 @@ def vary_norms(module: ChainModule) -> None:
                 torch.nn.init.normal_(values, generator=generator)
 
 
-def assert_same(module: ChainModule, model: bytes, run_onnx: Run) -> None:
+def assert_same(module: ChainModule, model: bytes, run: Run) -> None:
     rng = np.random.default_rng(0)
     value = rng.standard_normal(module.blocks[0].in_shape, dtype=np.float32)
     shapes = [unit.out_shape for unit in module.blocks if unit.takes_residual]
@@ -138,7 +154,7 @@ def assert_same(module: ChainModule, model: bytes, run_onnx: Run) -> None:
         wanted = module(
             torch.from_numpy(value), None if residual is None else torch.from_numpy(residual)
         ).numpy()
-    found = run_onnx(model, value, residual)
+    found = run(model, value, residual)
     assert found.shape == wanted.shape
     assert wanted.std() > 0
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
