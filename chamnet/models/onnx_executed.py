@@ -10,6 +10,7 @@ com.microsoft.nchwc:ReorderInput[1x24x56x56]                    change of layout
 com.microsoft.nchwc:ReorderOutput[1x32x56x56->24]               and back, without the padding
 ai.onnx:Gemm[1x1280->1000]
 ai.onnx:Add[1x24x56x56]
+com.microsoft:QLinearConv[1x56x56x24->144,uint8,int8,1x1,nhwc]  whole numbers, channels last
 ```
 
 The form is `DOMAIN:OP[PARTS]`, `ai.onnx` for ONNX's own operators. Parts, in this order and only where they apply:
@@ -17,23 +18,30 @@ The form is `DOMAIN:OP[PARTS]`, `ai.onnx` for ONNX's own operators. Parts, in th
 - shape of the first input (of the output where the operator works element by element; `?` where it cannot be
   known), and `->` output channels where the node has a weight or drops a padding; channels beside a weight are the
   weight's, so they include the runtime's padding
-- element type of the weight, unless it is `float`
+- element type of the first input, then of the weight, each unless it is `float` or unknown
 - window, with `s` stride, `d` dilation and `p` pads unless those are 1, 1 and half the window; `same` or `ceil`
   where the runtime rounds the output up
 - `g` groups, unless 1
 - `add` for a sum input; then the fused activation, with its parameters
-- `nhwc` for a layout operator that takes or gives channels last
+- `nhwc` for an operator that is told to work with channels last, or a layout operator that takes or gives them
 """
 
 from collections.abc import Iterator, Mapping
 
 from chamnet.models.onnx_graph import OnnxGraph, OnnxNode, OnnxTensor
-from chamnet.models.onnx_shapes import ELEMENTWISE, Shape, channels_last, infer_shapes, weight_of, window_of
+from chamnet.models.onnx_shapes import (
+    ELEMENTWISE,
+    Shape,
+    channels_last,
+    infer_dtypes,
+    infer_shapes,
+    weight_of,
+    window_of,
+)
 
 __all__ = ["executed_keys"]
 
 _TAKES_SUM = {"Conv", "FusedConv", "NhwcFusedConv"}  # the fourth input, if there is one
-_LAYOUT = {"ReorderInput", "ReorderOutput"}
 
 
 def executed_keys(graph: OnnxGraph) -> tuple[str, ...]:
@@ -42,21 +50,23 @@ def executed_keys(graph: OnnxGraph) -> tuple[str, ...]:
     Args:
         graph: As the runtime saved it; layout changes are nodes like any other.
     """
-    shapes = infer_shapes(graph)
-    return tuple(_key(node, graph.initializers, shapes) for node in graph.nodes)
+    shapes, dtypes = infer_shapes(graph), infer_dtypes(graph)
+    return tuple(
+        _key(node, weight_of(node, graph.initializers), shapes, dtypes.get(node.input(0), ""))
+        for node in graph.nodes
+    )
 
 
-def _key(node: OnnxNode, constants: Mapping[str, OnnxTensor], shapes: Mapping[str, Shape]) -> str:
-    weight = weight_of(node, constants)
-    parts = [_sizes(node, weight, shapes), *_window(node, weight)]
-    if weight and weight.dtype != "float":
-        parts.insert(1, weight.dtype)
+def _key(node: OnnxNode, weight: OnnxTensor | None, shapes: Mapping[str, Shape], dtype: str) -> str:
+    dtypes = (dtype, weight.dtype if weight else "")
+    parts = [_sizes(node, weight, shapes), *(each for each in dtypes if each not in ("", "float"))]
+    parts.extend(_window(node, weight))
     if (groups := node.number("group", 1)) != 1:
         parts.append(f"g{groups}")
     if node.op_type in _TAKES_SUM and node.input(3):
         parts.append("add")
     parts.extend(_activation(node))
-    if node.op_type in _LAYOUT and node.number("channels_last", 0):
+    if node.number("channels_last", 0):
         parts.append("nhwc")
     return f"{node.domain or 'ai.onnx'}:{node.op_type}[{','.join(parts)}]"
 

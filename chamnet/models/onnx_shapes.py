@@ -1,4 +1,4 @@
-"""Shapes of intermediate values, for the operators that optimised convolutional networks hold.
+"""Shapes and element types of intermediate values, for the operators that optimised convolutional networks hold.
 
 Runtimes save optimised graphs without them. Anything else stays unknown, and so does what follows from it.
 """
@@ -10,17 +10,32 @@ import numpy as np
 
 from chamnet.models.onnx_graph import OnnxGraph, OnnxNode, OnnxTensor
 
-__all__ = ["ELEMENTWISE", "Shape", "Window", "channels_last", "infer_shapes", "weight_of", "window_of"]
+__all__ = [
+    "ELEMENTWISE",
+    "Shape",
+    "Window",
+    "channels_last",
+    "infer_dtypes",
+    "infer_shapes",
+    "weight_of",
+    "window_of",
+]
 
 Shape = tuple[int, ...] | None  # None: unknown
 
-_WINDOWED = {"Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "MaxPool", "AveragePool", "NhwcMaxPool"}
-ELEMENTWISE = {
+_WINDOWED = {
+    *("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv"),
+    *("MaxPool", "AveragePool", "NhwcMaxPool", "QLinearAveragePool"),
+}
+# Their other inputs are scales and zero points, perhaps one a channel.
+_SCALED = {"QuantizeLinear", "DequantizeLinear", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"}
+ELEMENTWISE = _SCALED | {
     *("Add", "Mul", "Sub", "Div", "Sum", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid"),
-    *("HardSwish", "Softmax", "Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"),
-    *("QuickGelu", "BatchNormalization"),
+    *("HardSwish", "Softmax", "Identity", "Dropout", "Cast", "QuickGelu"),
+    "BatchNormalization",
 }
 _QUANTIZED_SUM = {"QLinearAdd", "QLinearMul"}  # the second tensor is their fourth input
+_GLOBAL_POOLS = {"GlobalAveragePool", "GlobalMaxPool", "QLinearGlobalAveragePool"}
 _MATRIX = {"Gemm", "FusedGemm", "MatMul", "FusedMatMul", "QGemm"}
 
 
@@ -66,6 +81,22 @@ def infer_shapes(graph: OnnxGraph) -> dict[str, Shape]:
     return shapes
 
 
+def infer_dtypes(graph: OnnxGraph) -> dict[str, str]:
+    """Return the element type of every value of the graph, lower-case; empty where it cannot be told."""
+    dtypes = {name: tensor.dtype for name, tensor in graph.initializers.items()}
+    dtypes |= {value.name: value.dtype for value in (*graph.inputs, *graph.values)}
+    for node in graph.nodes:
+        given = dtypes.get(node.input(0), "")
+        if node.op_type == "QuantizeLinear":  # as the zero point, uint8 without one
+            given = dtypes.get(node.input(2), "uint8")
+        elif node.op_type == "DequantizeLinear":
+            given = "float"
+        elif node.op_type == "Cast":
+            given = ""
+        dtypes |= {name: given for name in node.outputs[:1] if not dtypes.get(name)}
+    return dtypes
+
+
 def weight_of(node: OnnxNode, constants: Mapping[str, OnnxTensor]) -> OnnxTensor | None:
     """Return the weight of a convolution or matrix product: its first constant that is more than a vector."""
     if node.op_type not in _WINDOWED | _MATRIX:
@@ -98,6 +129,8 @@ def _out_shape(node: OnnxNode, weight: OnnxTensor | None, shapes: Mapping[str, S
     shape = shapes.get(node.input(0))
     if node.op_type in _QUANTIZED_SUM:
         return _broadcast([shape, shapes.get(node.input(3))])
+    if node.op_type in _SCALED:
+        return shape
     if node.op_type in ELEMENTWISE:
         return _broadcast([shapes.get(name) for name in node.inputs if name])
     if shape is None:
@@ -110,8 +143,9 @@ def _out_shape(node: OnnxNode, weight: OnnxTensor | None, shapes: Mapping[str, S
 
 
 def _reshaped(node: OnnxNode, shape: tuple[int, ...]) -> Shape:
-    if node.op_type in ("GlobalAveragePool", "GlobalMaxPool"):
-        return (*shape[:2], *(1 for _ in shape[2:]))
+    if node.op_type in _GLOBAL_POOLS:
+        pooled = tuple(1 for _ in shape[2:])
+        return (shape[0], *pooled, shape[-1]) if channels_last(node) else (*shape[:2], *pooled)
     if node.op_type == "Flatten":
         axis = node.number("axis", 1)
         return int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))

@@ -44,6 +44,25 @@ def test_optimised_inverted_residual(optimise: Optimise) -> None:
     )
 
 
+def test_optimised_int8(optimise: Optimise) -> None:
+    quantized = [Unit.parse(key).cast("int8").key for key in INVERTED_RESIDUAL]
+    assert optimised_keys(quantized, optimise) == (
+        "ai.onnx:QuantizeLinear[1x3x32x32]",
+        "ai.onnx:Transpose[1x3x32x32,uint8]",
+        "com.microsoft:QLinearConv[1x32x32x3->32,uint8,int8,3x3s2,nhwc]",
+        "com.microsoft:QLinearConv[1x16x16x32->96,uint8,int8,1x1,nhwc]",
+        "com.microsoft:QLinearConv[1x16x16x96->96,uint8,int8,3x3,g96,nhwc]",
+        "com.microsoft:QLinearConv[1x16x16x96->32,uint8,int8,1x1,nhwc]",
+        "com.microsoft:QLinearAdd[1x16x16x32,uint8]",
+        "com.microsoft:QLinearConv[1x16x16x32->64,uint8,int8,1x1,nhwc]",
+        "com.microsoft:QLinearGlobalAveragePool[1x16x16x64,uint8,nhwc]",
+        "ai.onnx:Transpose[1x1x1x64,uint8]",
+        "ai.onnx:Flatten[1x64x1x1,uint8]",
+        "com.microsoft:QGemm[1x64->10,uint8,int8]",
+        "ai.onnx:DequantizeLinear[1x10,uint8]",
+    )
+
+
 @blocked_layout
 def test_channels_that_pad_alike_share_executed_keys(optimise: Optimise) -> None:
     narrow, wide = (
@@ -97,6 +116,31 @@ def keys_of(*nodes: onnx.NodeProto, **constants: tuple[tuple[int, ...], type]) -
 def test_windows_and_activations(op_type: str, options: dict[str, Any], key: str) -> None:
     node = helper.make_node(op_type, ["x", "w"], ["y"], **options)
     assert keys_of(node, w=((16, 8, 3, 3), np.float32)) == (key,)
+
+
+def test_element_types_are_followed_through_the_graph() -> None:
+    nodes = (
+        helper.make_node("QuantizeLinear", ["x", "s"], ["a"]),
+        helper.make_node("MaxPool", ["a"], ["b"], kernel_shape=[2, 2]),
+        helper.make_node("DequantizeLinear", ["b", "s"], ["c"]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("QuantizeLinear", ["d", "s8", "z8"], ["e"], axis=1),
+        helper.make_node("QLinearAveragePool", ["e", "s", "z", "s", "z"], ["f"], kernel_shape=[3, 3],
+                         channels_last=1, domain="com.microsoft"),
+        helper.make_node("Cast", ["f"], ["g"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["g"], ["h"]),
+    )  # fmt: skip
+    constants = {"s": ((), np.float32), "z": ((), np.int8), "s8": ((8,), np.float32), "z8": ((8,), np.int8)}
+    assert keys_of(*nodes, **constants) == (
+        "ai.onnx:QuantizeLinear[1x8x10x10]",
+        "ai.onnx:MaxPool[1x8x10x10,uint8,2x2p0.0.0.0]",
+        "ai.onnx:DequantizeLinear[1x8x9x9,uint8]",
+        "ai.onnx:Relu[1x8x9x9]",
+        "ai.onnx:QuantizeLinear[1x8x9x9]",
+        "com.microsoft:QLinearAveragePool[1x8x9x9,int8,3x3p0.0.0.0,nhwc]",
+        "ai.onnx:Cast[1x6x7x9,int8]",
+        "ai.onnx:Relu[1x6x7x9]",
+    )
 
 
 def test_sizes_are_followed_through_the_graph() -> None:

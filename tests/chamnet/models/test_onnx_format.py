@@ -85,7 +85,7 @@ def test_identity_model_does_nothing(shape: tuple[int, ...], run_onnx: Callable[
 @pytest.mark.parametrize(
     ("keys", "error", "says"),
     [
-        (["conv:int8:1x8x6x6:o8"], UnsupportedOpError, "use f32"),
+        (["se:int8:1x8x6x6:o8:r2"], UnsupportedOpError, "use f32"),
         (["linear:f32:1x8x3x3:o8"], UnsupportedOpError, "put gap before"),
         (["conv:f32:1x8x6x6:o8", "conv:f32:1x9x6x6:o8"], ValueError, "does not take the output"),
         (["conv:f32:1x8x6x6:o8:add"] * 2, ValueError, "two units"),
