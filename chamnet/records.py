@@ -21,7 +21,7 @@ __all__ = [
     "machine_identity",
 ]
 
-PROTOCOL_VERSION = 1  # of the way a measurement is made; rows of different versions never mix
+PROTOCOL_VERSION = 2  # of the way a measurement is made; rows of different versions never mix
 
 Status = Literal["ok", "unsupported", "fallback", "crashed", "timeout", "cancelled"]
 Mode = Literal["ring", "loop"]
@@ -122,12 +122,14 @@ class Policy:
     """How items are measured.
 
     Attributes:
-        mode: `ring` (items in turn, lap after lap) or `loop` (each alone).
+        mode: `ring` (items in their order, lap after lap) or `loop` (each alone).
         laps: Samples of each item.
         warmup_laps: Laps thrown away first.
         noops: Identity models spread through a ring.
-        seed: Of weights, inputs and the order within a ring.
+        seed: Of weights and inputs.
         timeout_s: For one item to build or run.
+        isolated: Units as files of their own, with what the runtime puts around them; otherwise as the runtime
+            executes them inside a network.
     """
 
     mode: Mode = "ring"
@@ -136,15 +138,25 @@ class Policy:
     noops: int = 3
     seed: int = 0
     timeout_s: float = 30.0
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What the device was like around a visit; None where it does not say."""
+    """What the device was like around a visit; None where it does not say.
+
+    Attributes:
+        cpu_khz: Clock of the slowest core at work.
+        temperature_c: Of the hottest zone.
+        probe_ns: Median of a fixed reference computation between the visit's laps.
+        memory_probe_ns: The same of a fixed pass over memory.
+        load_1min: Load average.
+    """
 
     cpu_khz: int | None = None
     temperature_c: float | None = None
     probe_ns: int | None = None
+    memory_probe_ns: int | None = None
     load_1min: float | None = None
 
 
@@ -158,7 +170,7 @@ class Visit:
         samples_ns: Every kept sample, in order.
         cpu_samples_ns: Thread CPU time of the same calls; empty where several threads work.
         preempted: Samples rejected because the thread was descheduled.
-        noop_ns: Median of an empty model under the same policy; None if none ran.
+        noop_ns: Mean of an empty model under the same policy; None if none ran.
         started_unix_ms: When it started, for people.
         conditions: What the device was like.
         message: Why it is not ok, with the last lines of the worker's stderr.

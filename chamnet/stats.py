@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["median"]
+__all__ = ["bootstrap_error", "median", "split_half"]
+
+_RESAMPLES = 200
 
 
 def median(samples: Sequence[float]) -> float:
@@ -19,3 +21,28 @@ def median(samples: Sequence[float]) -> float:
     if not len(samples):
         raise ValueError("no samples have no median")
     return float(np.median(np.asarray(samples)))
+
+
+def bootstrap_error(samples: Sequence[float], *, seed: int = 0) -> float | None:
+    """Return the relative standard error of the median, by resampling [Efron1979]; None below three samples.
+
+    Meant for the medians of visits: samples of one visit share its moment, and say nothing about another one.
+
+    [Efron1979]: Bootstrap Methods: Another Look at the Jackknife. Annals of Statistics 7.
+    """
+    if len(samples) < 3:
+        return None
+    values = np.asarray(samples, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+    return float(np.median(values[drawn], axis=1).std() / abs(np.median(values)))
+
+
+def split_half(samples: Sequence[float]) -> float:
+    """Return how far the medians of odd and even samples differ, relative to their mean.
+
+    >>> split_half([1.0, 3.0, 1.0, 3.0])
+    1.0
+    """
+    odd = median(samples[::2])
+    even = median(samples[1::2] or samples)
+    return abs(odd - even) / ((odd + even) / 2)

@@ -1,7 +1,7 @@
 """Builders and fakes to test with; shipped, so that plug-ins can use them too."""
 
 from chamnet.lut import Platform
-from chamnet.records import PROTOCOL_VERSION, CoreCluster, DeviceInfo, Status, Visit
+from chamnet.records import PROTOCOL_VERSION, Conditions, CoreCluster, DeviceInfo, Status, Visit
 from chamnet.records import Component as _Component
 
 __all__ = ["FakeClock", "make_device", "make_platform", "make_visit"]
@@ -47,14 +47,20 @@ def make_visit(
     status: Status = "ok",
     count: int = 5,
     noop_ns: int | None = 8_000,
+    probes_ns: tuple[int, int] | None = None,
 ) -> Visit:
-    """Return a visit whose samples are all `latency_ms`; without samples where the status is not ok."""
+    """Return a visit whose samples are all `latency_ms`; without samples where the status is not ok.
+
+    `probes_ns` is what the fixed computation and the fixed pass over memory took beside it.
+    """
+    compute_ns, memory_ns = probes_ns or (None, None)
     samples = (round(latency_ms * 1e6),) * count if status == "ok" else ()
     return Visit(
         visit_id=visit_id,
         status=status,
         samples_ns=samples,
         noop_ns=noop_ns,
+        conditions=Conditions(probe_ns=compute_ns, memory_probe_ns=memory_ns),
         message="" if samples else "why",
     )
 

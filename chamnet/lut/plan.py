@@ -1,8 +1,9 @@
 """What to measure, in which order, and what of it is still missing.
 
-A plan is a function of (grid, effort, seed): the same on every run, so that a run continues where the last
-one ended. Units are measured in rings of different units of one resolution class, recomposed in each pass;
-whole networks for the calibration are visited in between.
+A plan goes batch by batch. The walks of the first batch fill the space; those of later ones go where the predictions
+of networks are most in doubt, so they depend on what was measured before. Whoever runs the plan keeps the walks of a
+batch before it measures them, so that a run continues where the last one ended. Whole networks for the calibration
+are visited in between.
 """
 
 import hashlib
@@ -11,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chamnet.lut.interpolation import unit_features
 from chamnet.lut.store import ItemKind
 from chamnet.networks import Network
 from chamnet.records import Item, Policy
-from chamnet.space import SearchSpace, UnitGrid
-from chamnet.units import Unit
+from chamnet.space import CostTables, SearchSpace, spread_sizes
+from chamnet.units import Granularity
 
-__all__ = ["EFFORTS", "Effort", "Plan", "Request", "calibration_networks", "make_plan"]
+__all__ = ["EFFORTS", "NETWORK_POLICY", "Batch", "Effort", "Request", "calibration_networks", "loop_request"]
 
-_RING = 60  # different units, so that each finds the caches as in a network
-_NETWORK_LAPS = 8
+NETWORK_POLICY = Policy(mode="loop", laps=8, warmup_laps=2, noops=0, timeout_s=60.0)  # of one visit
 _NETWORKS = 10  # measured whole for the calibration
-_POOL = 40  # networks of each size class to choose them from
+_SMALLEST = 1 / 50  # of the largest network's MACs: what is smaller says little of the others
+_FIRST_BATCH = 60  # walks; later batches double, so that what they learn from grows with what they cost
+_NOOPS = 6  # empty models on a walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,33 @@ class Effort:
     """How much to measure.
 
     Attributes:
-        units: Units of the grid to measure; None for all.
-        visits: Visits of each unit, spread over as many passes.
-        network_visits: Visits of each network.
+        walks: Walks through networks; None: until every unit of the grid has been visited.
+        network_visits: Visits of each network measured whole.
+        laps: Of a walk.
     """
 
-    units: int | None
-    visits: int
+    walks: int | None
     network_visits: int
+    laps: int = 24
+
+    def batches(self) -> Iterator[int]:
+        """Yield the walks of each batch; without end where the grid decides.
+
+        >>> list(EFFORTS["quick"].batches())
+        [60, 60, 120]
+        """
+        done, size = 0, _FIRST_BATCH
+        while self.walks is None or done < self.walks:
+            count = size if self.walks is None else min(size, self.walks - done)
+            yield count
+            done += count
+            size = done
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort(units=700, visits=4, network_visits=12),
-    "normal": Effort(units=3_000, visits=8, network_visits=24),
-    "full": Effort(units=None, visits=8, network_visits=24),
+    "quick": Effort(walks=240, network_visits=16),
+    "normal": Effort(walks=960, network_visits=40, laps=40),
+    "full": Effort(walks=None, network_visits=40),
 }
 
 
@@ -65,153 +79,101 @@ class Request:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Units and networks to visit, pass by pass.
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Walks, and visits of whole networks between them.
 
     Attributes:
-        units: Units to measure.
-        networks: Networks to measure whole.
-        effort: How often.
-        seed: Of ring composition and order.
+        number: Of the batch in its plan.
+        walks: Networks whose units are visited.
+        granularity: Of the units.
+        laps: Of a walk.
+        networks: Measured whole.
+        rounds: Numbers of the visits of each of them.
+        session: Of the calibration; a new one measures the networks anew.
     """
 
-    units: tuple[Unit, ...]
-    networks: tuple[Network, ...]
-    effort: Effort
-    seed: int
+    number: int
+    walks: tuple[Network, ...]
+    granularity: Granularity
+    laps: int
+    networks: tuple[Network, ...] = ()
+    rounds: tuple[int, ...] = ()
+    session: int = 0
 
     def visit_ids(self, digest: str) -> set[str]:
-        """Return the ids of every visit the plan asks for, on the platform of that digest."""
-        units = {
-            _visit_id(digest, "unit", u.key, "ring", n) for u in self.units for n in range(self.effort.visits)
-        }
-        passes = range(self.effort.network_visits)
-        return units | {
-            _visit_id(digest, "network", k.digest, "loop", n) for k in self.networks for n in passes
-        }
+        """Return the ids of every visit the batch asks for, on the platform of that digest."""
+        return {item.visit_id for request in self._all(digest) for item in request.items}
 
     def requests(
         self, digest: str, done: Collection[str], failed: Collection[tuple[ItemKind, str]]
     ) -> Iterator[Request]:
-        """Yield what is missing, in order: rings of units, with networks visited in between.
+        """Yield what is missing, in order.
+
+        A walk of which anything is missing is made again from end to end, for a unit needs those before it; what is
+        stored already is dropped when it arrives.
 
         Args:
             digest: Of the platform; starts every visit's id.
             done: Ids of visits already stored.
             failed: Items the device cannot run; not asked again.
         """
-        for number in range(self.effort.visits):
-            rings = list(self._rings(number, digest, done, failed))
-            loops = list(self._loops(number, digest, done, failed))
-            order = np.linspace(0, max(len(rings) - 1, 0), num=len(loops)).round().astype(int).tolist()
-            for position, ring in enumerate(rings):
-                yield ring
-                yield from (loop for at, loop in zip(order, loops, strict=True) if at == position)
-            if not rings:
-                yield from loops
+        for request in self._all(digest):
+            kept = [i for i, key in enumerate(request.keys) if (request.kind, key) not in failed]
+            if all(request.items[i].visit_id in done for i in kept):
+                continue
+            if request.kind == "network":
+                kept = [i for i in kept if request.items[i].visit_id not in done]
+            items = tuple(request.items[i] for i in kept)
+            yield Request(request.policy, items, request.kind, tuple(request.keys[i] for i in kept))
 
-    def _rings(
-        self, number: int, digest: str, done: Collection[str], failed: Collection[tuple[ItemKind, str]]
-    ) -> Iterator[Request]:
-        rng = np.random.default_rng((self.seed, number))
-        shuffled = [self.units[i] for i in rng.permutation(len(self.units))]
-        classes: dict[int, list[Item]] = {}
-        for unit in shuffled:
-            visit_id = _visit_id(digest, "unit", unit.key, "ring", number)
-            if visit_id not in done and ("unit", unit.key) not in failed:
-                item = Item(visit_id=visit_id, blocks=(unit.key,))
-                classes.setdefault(_resolution_class(unit), []).append(item)
-        for _, items in sorted(classes.items()):
-            count = -(-len(items) // _RING)
-            for part in np.array_split(np.arange(len(items)), count):
-                chosen = tuple(items[i] for i in part)
-                policy = Policy(mode="ring", seed=int(rng.integers(2**31)))
-                yield Request(policy, chosen, "unit", tuple(item.blocks[0] for item in chosen))
+    def _all(self, digest: str) -> Iterator[Request]:
+        due = np.linspace(0, max(len(self.walks) - 1, 0), num=len(self.rounds) + 2)[1:-1].round().tolist()
+        for position, network in enumerate(self.walks):
+            yield self._walk(network, digest)
+            yield from self._loops(
+                digest, [r for r, at in zip(self.rounds, due, strict=True) if at == position]
+            )
+        if not self.walks:
+            yield from self._loops(digest, self.rounds)
 
-    def _loops(
-        self, number: int, digest: str, done: Collection[str], failed: Collection[tuple[ItemKind, str]]
-    ) -> Iterator[Request]:
-        per_pass = range(number, self.effort.network_visits, self.effort.visits)
-        for visit in per_pass:
-            wanted = [network for network in self.networks if ("network", network.digest) not in failed]
-            missing = [n for n in wanted if _visit_id(digest, "network", n.digest, "loop", visit) not in done]
-            if missing:
-                yield _network_request(missing, digest, visit, seed=self.seed)
+    def _walk(self, network: Network, digest: str) -> Request:
+        keys = tuple(unit.key for unit in network.units(self.granularity))
+        walk = f"{digest}/walk/{self.number}/{self.granularity}/{network.digest}"
+        items = tuple(Item(visit_id=f"{walk}/{i}", blocks=(key,)) for i, key in enumerate(keys))
+        return Request(Policy(mode="ring", laps=self.laps, noops=_NOOPS), items, "unit", keys)
+
+    def _loops(self, digest: str, rounds: Sequence[int]) -> Iterator[Request]:
+        for number in rounds:
+            yield loop_request(self.networks, f"{digest}/whole/{self.session}/{number}")
 
 
-def _network_request(networks: Sequence[Network], digest: str, visit: int, *, seed: int = 0) -> Request:
-    """Return one visit of each network, alone in a loop."""
+def loop_request(networks: Sequence[Network], prefix: str) -> Request:
+    """Return one visit of each network, measured whole, alone in a loop; `prefix` starts the visits' ids."""
     items = tuple(
         Item(
-            visit_id=_visit_id(digest, "network", network.digest, "loop", visit),
+            visit_id=f"{prefix}/{network.digest}",
             name=network.name,
             blocks=tuple(block.key for block in network.blocks),
         )
         for network in networks
     )
-    policy = Policy(mode="loop", laps=_NETWORK_LAPS, warmup_laps=2, noops=0, seed=seed)
-    return Request(policy, items, "network", tuple(network.digest for network in networks))
+    return Request(NETWORK_POLICY, items, "network", tuple(network.digest for network in networks))
 
 
-def make_plan(grid: UnitGrid, effort: Effort, *, seed: int = 0) -> Plan:
-    """Choose the units and networks to measure: units that fill their groups' space, networks of all sizes."""
-    chosen = range(len(grid.units)) if effort.units is None else _fill_space(grid.units, effort.units, seed)
-    return Plan(
-        tuple(grid.units[i] for i in chosen), calibration_networks(grid.space, seed=seed), effort, seed
-    )
+def calibration_networks(space: SearchSpace, macs: CostTables, *, seed: int = 0) -> tuple[Network, ...]:
+    """Return the networks to measure whole, evenly spread in log MACs up to the largest of the space.
 
-
-def _fill_space(units: Sequence[Unit], count: int, seed: int) -> list[int]:
-    """Return units spread over each group, the groups' shares growing with the root of their sizes."""
-    members: dict[str, list[int]] = {}
-    for i, unit in enumerate(units):
-        members.setdefault(unit.signature, []).append(i)
-    roots = {signature: len(rows) ** 0.5 for signature, rows in members.items()}
-    chosen: list[int] = []
-    for signature, rows in members.items():
-        quota = max(12, round(count * roots[signature] / sum(roots.values())))
-        features = unit_features([units[i] for i in rows])
-        chosen += [rows[i] for i in _farthest(features, min(quota, len(rows)), seed)]
-    return chosen
-
-
-def _farthest(features: np.ndarray, count: int, seed: int) -> list[int]:
-    """Return `count` rows, each the farthest from those before it (Gonzalez 1985), from a random one on."""
-    spread = features.std(axis=0)
-    x = features / np.where(spread > 1e-9, spread, np.inf)
-    picked = [int(np.random.default_rng(seed).integers(len(x)))]
-    distance = ((x - x[picked[0]]) ** 2).sum(axis=1)
-    while len(picked) < count:
-        picked.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((x - x[picked[-1]]) ** 2).sum(axis=1))
-    return picked
-
-
-def calibration_networks(space: SearchSpace, *, seed: int = 0) -> tuple[Network, ...]:
-    """Return the networks to measure whole, evenly spread in log MACs between the space's extremes.
-
-    Random genomes crowd in the middle, so the pool also holds element-wise minima and maxima of several.
+    Args:
+        space: The space.
+        macs: MACs of its networks.
+        seed: Draws them.
     """
-    rng = np.random.default_rng(seed)
-    draws = [space.sample(_POOL, rng) for _ in range(3)]
-    small, large = np.minimum.reduce(draws), np.maximum.reduce(draws)
-    ends = [space.extreme(largest=False), space.extreme(largest=True)]
-    networks = [
-        space.decode(genome) for genome in (*ends, *space.genomes(np.concatenate([small, draws[0], large])))
-    ]
-    log_macs = np.log([network.macs for network in networks])
-    wanted = np.linspace(log_macs.min(), log_macs.max(), num=_NETWORKS)
-    nearest = dict.fromkeys(int(np.abs(log_macs - target).argmin()) for target in wanted)
-    return tuple(networks[i] for i in nearest)
+    rng = np.random.default_rng((seed, _seed_of("calibration")))
+    low = float(macs.bounds()[1].max()) * _SMALLEST
+    levels = spread_sizes(space, macs, _NETWORKS, rng, low=low)
+    return tuple(space.decode(genome) for genome in space.genomes(levels))
 
 
-def _resolution_class(unit: Unit) -> int:
-    """Return the odd part of the height: 7 for networks at 224, 3 at 192 and 96, 5 at 160, 1 at 128."""
-    height = unit.in_shape[2]
-    return height // (height & -height)
-
-
-def _visit_id(digest: str, kind: ItemKind, key: str, mode: str, number: int) -> str:
-    item = hashlib.sha256(f"{kind} {key}".encode()).hexdigest()[:16]
-    return f"{digest}/{item}/{mode}/{number}"
+def _seed_of(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

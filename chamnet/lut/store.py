@@ -23,7 +23,7 @@ from chamnet.records import Conditions, Mode, Status, Visit
 __all__ = ["PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
 
 SCHEMA_VERSION = 1
-ItemKind = Literal["unit", "network", "model"]
+ItemKind = Literal["unit", "network", "model", "isolated"]
 PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
 _ATTEMPTS = 3  # crashes or stalls of an item before it is given up
 
@@ -65,7 +65,7 @@ class StoredVisit:
     """A visit with what it measured.
 
     Attributes:
-        kind: `unit`, `network` or `model`.
+        kind: `unit`, `network`, `model`, or `isolated` for a unit as a file of its own.
         key: Unit key, or digest of a network or model file.
         name: For people; empty for units.
         mode: `ring` or `loop`.
@@ -228,19 +228,22 @@ class Store:
             db.execute("DELETE FROM derived WHERE substr(key, 1, ?) = ?", (len(replaces), replaces))
             db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (key, value))
 
-    def state(self, lut_id: int, networks: Collection[str] = ()) -> int:
-        """Return a number that changes when a visit of a unit, or of one of these networks, is stored in a table.
+    def state(self, lut_id: int, networks: Collection[str] = ()) -> str:
+        """Return a text that changes when something that predictions stand on is stored in a table.
+
+        That is a visit of a unit or of one of these networks, and what is executed for a unit.
 
         Args:
             lut_id: Id of the table.
             networks: Digests.
         """
         rows = self._query(
-            "SELECT COALESCE(MAX(visit.id), 0) FROM visit JOIN item ON item.id = item_id WHERE lut_id = ?"
+            "SELECT COALESCE(MAX(visit.id), 0), (SELECT COUNT(*) FROM executed WHERE lut_id = ?)"
+            " FROM visit JOIN item ON item.id = item_id WHERE lut_id = ?"
             " AND (kind = 'unit' OR key IN (SELECT value FROM json_each(?)))",
-            (lut_id, json.dumps(list(networks))),
+            (lut_id, lut_id, json.dumps(list(networks))),
         )
-        return int(rows[0][0])
+        return "-".join(map(str, rows[0]))
 
     def _query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
         with _translated(self.path):

@@ -1,24 +1,36 @@
 """Latency of whole networks from the table: a sum of rows, calibrated on a few networks measured whole.
 
-A row is the unit's latency as measured: in a ring of different units, call overhead and layout changes included.
-In a network it costs less, the more so the smaller it is; two numbers per device account for that (`Calibration`).
+A row is the unit's latency as executed inside a network, without the empty call: measured on walks through networks,
+smoothed and filled in by a Gaussian process (`chamnet.lut.interpolation`). Two numbers per device turn the sum of rows
+into a network's latency (`Calibration`), and what they leave over gives the interval (`ResidualModel`).
 """
 
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from chamnet.lut import LatencyTable
-from chamnet.lut.interpolation import UnitInterpolator
+from chamnet.lut import LatencyTable, Row
+from chamnet.lut.interpolation import UnitInterpolator, Visited
+from chamnet.lut.regimes import Regimes
 from chamnet.networks import Network
 from chamnet.space import CostTables, UnitGrid
 from chamnet.units import Granularity, Unit
 
-__all__ = ["Calibration", "LatencyPrediction", "LatencyPredictor", "Source", "Term", "UnitCost", "term_of"]
+__all__ = [
+    "Calibration",
+    "LatencyPrediction",
+    "LatencyPredictor",
+    "ResidualModel",
+    "Source",
+    "Term",
+    "UnitCost",
+    "term_of",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Source = Literal["measured", "interpolated", "missing"]
@@ -26,7 +38,18 @@ Term = Literal["units", "macs", "weight_bytes"]
 TERMS: tuple[Term, ...] = ("units", "macs", "weight_bytes")
 
 _UNCALIBRATED = 0.2  # relative deviation assumed where no network was measured whole
-_FLOOR = 0.03  # noise of one network's own measurement on a shared machine
+_FLATS = (0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.13, 0.2)  # relative errors tried, at any size
+_CALLS = (
+    0.0,
+    0.02,
+    0.04,
+    0.08,
+    0.15,
+    0.3,
+)  # errors tried in empty calls a unit: they weigh on small networks
+_EXTRAPOLATED = 0.1  # relative error for each e-fold beyond the latencies that were tested
+_PRIOR_VISITS = 4.0  # what the spread of all rows counts beside a row's own
+_MEDIAN_LOSS = 1.25  # standard error of a median over that of a mean, for normal noise
 _FEWEST = 4  # networks that two numbers and their errors need
 _SMALLEST = 0.05  # a unit never costs less than this share of its row
 # 95 % quantile of Student's t by degrees of freedom; the last holds for more
@@ -68,6 +91,50 @@ class LatencyPrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualModel:
+    """How far a new network's latency lies from its prediction: a share of it, and something for each call.
+
+    Attributes:
+        flat: Relative standard deviation at any size.
+        call_ms: Standard deviation in ms for each unit.
+        quantile: Half-width of the 90 % interval in standard deviations.
+        tested_ms: Smallest and largest latency that this was learned from; beyond, deviations grow.
+    """
+
+    flat: float
+    call_ms: float
+    quantile: float
+    tested_ms: tuple[float, float] = (0.0, math.inf)
+
+    @classmethod
+    def fit(
+        cls, residuals: FloatArray, units: FloatArray, latency_ms: FloatArray, noop_ms: float
+    ) -> "ResidualModel":
+        """Return the most likely one for the left-out residuals of networks of so many units and such latencies."""
+        if not len(residuals):
+            return cls(flat=_UNCALIBRATED, call_ms=0.0, quantile=_T95[-1])
+        tried = []
+        for flat in _FLATS:
+            for calls in _CALLS:
+                deviation = np.hypot(flat, calls * noop_ms * units / latency_ms)
+                fit = float((np.log(deviation) + 0.5 * (residuals / deviation) ** 2).sum())
+                tried.append((fit, flat, calls * noop_ms))
+        _, flat, call_ms = min(tried)
+        return cls(
+            flat=flat,
+            call_ms=call_ms,
+            quantile=_T95[min(max(len(residuals) - 2, 1), len(_T95)) - 1],
+            tested_ms=(float(latency_ms.min()), float(latency_ms.max())),
+        )
+
+    def deviation(self, units: int, latency_ms: float) -> float:
+        """Return the relative standard deviation of a network's prediction."""
+        smallest_ms, largest_ms = self.tested_ms
+        beyond = max(smallest_ms / latency_ms, latency_ms / largest_ms, 1.0)
+        return math.hypot(self.flat, self.call_ms * units / latency_ms, _EXTRAPOLATED * math.log(beyond))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """How rows become shares of a network: `scale * row + coefficient * term`, two numbers for a device.
 
@@ -76,12 +143,14 @@ class Calibration:
         term: What the second number multiplies: 1 for each unit, or its MACs, or its weight bytes.
         coefficient: In ms per unit, MAC or byte; negative where rows carry what a network does not pay.
         residuals: Predicted over measured minus 1 of each calibration network, left out of its own fit.
+        spread: What the residuals say of other networks.
     """
 
     scale: float
     term: Term
     coefficient: float
     residuals: tuple[float, ...]
+    spread: ResidualModel
 
     @classmethod
     def fit(
@@ -97,33 +166,26 @@ class Calibration:
             rows_ms: Rows of each calibration network.
             chains: Units of each.
             truth_ms: Latency of each, measured whole, shape `n`.
-            noop_ms: Latency of the empty model, taken off each unit where too few networks were measured.
+            noop_ms: Latency of the empty model: the scale of what each call may add.
         """
+        counts = np.array([len(chain) for chain in chains], dtype=np.float64)
         if len(chains) < _FEWEST:
-            return cls(scale=1.0, term="units", coefficient=-noop_ms, residuals=())
+            spread = ResidualModel.fit(np.empty(0), counts, truth_ms, noop_ms)
+            return cls(scale=1.0, term="units", coefficient=0.0, residuals=(), spread=spread)
         sums_ms = np.array([rows.sum() for rows in rows_ms])
         found = []
         for term in TERMS:
             design = np.column_stack([sums_ms, [term_of(term, chain).sum() for chain in chains]])
             solution, left_out = _fit_relative(design, truth_ms)
-            fitted = cls(
-                scale=solution[0], term=term, coefficient=solution[1], residuals=tuple(left_out.tolist())
-            )
-            found.append((float((left_out**2).mean()), fitted))
-        return min(found, key=lambda each: each[0])[1]
-
-    @property
-    def deviation(self) -> float:
-        """Relative standard deviation of a new network's prediction."""
-        if not self.residuals:
-            return _UNCALIBRATED
-        return max(_FLOOR, math.sqrt(sum(residual**2 for residual in self.residuals) / len(self.residuals)))
-
-    @property
-    def quantile(self) -> float:
-        """Half-width of the 90 % interval in standard deviations."""
-        free = len(self.residuals) - 2 if self.residuals else len(_T95)
-        return _T95[min(free, len(_T95)) - 1]
+            found.append((float((left_out**2).mean()), term, solution, left_out))
+        _, term, solution, left_out = min(found, key=lambda each: each[0])
+        return cls(
+            scale=solution[0],
+            term=term,
+            coefficient=solution[1],
+            residuals=tuple(left_out.tolist()),
+            spread=ResidualModel.fit(left_out, counts, truth_ms, noop_ms),
+        )
 
 
 def term_of(term: Term, units: Sequence[Unit]) -> FloatArray:
@@ -150,16 +212,16 @@ class LatencyPredictor:
     """Predicts the latency of networks on the platform a table was measured on.
 
     Attributes:
-        table: The measured rows.
-        interpolator: For the other units.
+        interpolator: Rows of all units, measured or not.
         calibration: From sums to networks.
         granularity: Of the units.
+        regimes: Of the machine; the latencies hold for its usual speed.
     """
 
-    table: LatencyTable
     interpolator: UnitInterpolator
     calibration: Calibration
     granularity: Granularity
+    regimes: Regimes
 
     @classmethod
     def fit(
@@ -177,17 +239,22 @@ class LatencyPredictor:
         """
         rows = [(Unit.parse(key), row) for key, row in table.units.items()]
         rows = [(unit, row) for unit, row in rows if _fits(unit, granularity)]
-        interpolator = UnitInterpolator.fit([unit for unit, _ in rows], [row.latency_ms for _, row in rows])
+        interpolator = UnitInterpolator.fit(_visited(rows))
         measured = [network for network in networks if network.digest in table.networks]
         chains = [network.units(granularity) for network in measured]
         truth_ms = np.array([table.networks[network.digest].latency_ms for network in measured])
-        rows_ms = [_rows_ms(table, interpolator, chain)[0] for chain in chains]
+        rows_ms = [interpolator.predict(chain).latency_ms for chain in chains]
         calibration = Calibration.fit(rows_ms, chains, truth_ms, table.noop_ms)
-        return cls(table, interpolator, calibration, granularity)
+        return cls(interpolator, calibration, granularity, table.regimes)
 
     def rows_ms(self, units: Sequence[Unit]) -> tuple[FloatArray, FloatArray, list[Source]]:
         """Return each unit's row in ms, its relative deviation, and its source; arrays of shape `n`."""
-        return _rows_ms(self.table, self.interpolator, units)
+        found = self.interpolator.predict(units)
+        sources: list[Source] = [
+            "measured" if unit.key in self.interpolator.rows else "interpolated" if known else "missing"
+            for unit, known in zip(units, found.known.tolist(), strict=True)
+        ]
+        return found.latency_ms, found.deviation, sources
 
     def costs_ms(self, units: Sequence[Unit], rows_ms: FloatArray) -> FloatArray:
         """Return what units add to a network, shape `n`: calibrated, and never zero."""
@@ -205,7 +272,8 @@ class LatencyPredictor:
         missing = (
             float(((costs_ms * deviation)[rough] ** 2).sum()) ** 0.5 / value
         )  # the others are in the residuals
-        width = self.calibration.quantile * float(np.hypot(self.calibration.deviation, missing))
+        spread = self.calibration.spread
+        width = spread.quantile * math.hypot(spread.deviation(len(units), value), missing)
         coverage: dict[Source, float] = {"measured": 0.0, "interpolated": 0.0, "missing": 0.0}
         for cost, source in zip(costs_ms.tolist(), sources, strict=True):
             coverage[source] += cost / value
@@ -218,20 +286,50 @@ class LatencyPredictor:
             units=tuple(UnitCost(unit=u, latency_ms=c, row_ms=r, source=s) for u, c, r, s in shares),
         )
 
+    def pack(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return it as plain arrays; `unpack` reads them back."""
+        facts = json.dumps(
+            {
+                "calibration": asdict(self.calibration),
+                "granularity": self.granularity,
+                "regimes": asdict(self.regimes),
+            }
+        )
+        return self.interpolator.pack() | {"facts": np.frombuffer(facts.encode(), dtype=np.uint8)}
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> "LatencyPredictor":
+        """Read what `pack` gave."""
+        facts = json.loads(arrays["facts"].tobytes())
+        held = facts["calibration"]
+        spread = held.pop("spread")
+        spread = ResidualModel(**{**spread, "tested_ms": tuple(spread["tested_ms"])})
+        calibration = Calibration(**{**held, "residuals": tuple(held["residuals"])}, spread=spread)
+        return cls(
+            UnitInterpolator.unpack(arrays),
+            calibration,
+            facts["granularity"],
+            Regimes.from_dict(facts["regimes"]),
+        )
+
     def tables(self, grid: UnitGrid) -> CostTables:
         """Return the latency of every network of a space, as link tables in ms."""
         return grid.tables(self.costs_ms(grid.units, self.rows_ms(grid.units)[0]))
 
 
-def _rows_ms(
-    table: LatencyTable, interpolator: UnitInterpolator, units: Sequence[Unit]
-) -> tuple[FloatArray, FloatArray, list[Source]]:
-    latency_ms, deviation, known = interpolator.predict(units)
-    sources: list[Source] = ["interpolated" if k else "missing" for k in known.tolist()]
-    for i, unit in enumerate(units):
-        if row := table.units.get(unit.key):
-            latency_ms[i], deviation[i], sources[i] = row.latency_ms, row.spread or 0.0, "measured"
-    return latency_ms, deviation, sources
+def _visited(rows: Sequence[tuple[Unit, Row]]) -> Visited:
+    """Return rows with their noise: each row's own spread between visits, drawn towards that of all rows."""
+    spreads = np.array([row.spread or 0.0 for _, row in rows])
+    visits = np.array([row.visits for _, row in rows], dtype=np.float64)
+    usual = float(np.median(spreads[visits > 2])) if (visits > 2).any() else 0.1
+    freedom = visits - 1
+    variance = (_PRIOR_VISITS * usual**2 + freedom * spreads**2) / (_PRIOR_VISITS + freedom)
+    loss = np.where(visits > 2, _MEDIAN_LOSS, 1.0)
+    return Visited(
+        [unit for unit, _ in rows],
+        np.array([row.latency_ms for _, row in rows]),
+        loss * np.sqrt(variance / visits),
+    )
 
 
 def _fits(unit: Unit, granularity: Granularity) -> bool:

@@ -164,6 +164,7 @@ def _policy_message(policy: Policy) -> pb.Policy:
         noops=policy.noops,
         seed=policy.seed,
         timeout_s=policy.timeout_s,
+        isolated=policy.isolated,
     )
 
 
@@ -177,6 +178,7 @@ def _policy_record(message: pb.Policy) -> Policy:
         noops=message.noops,
         seed=message.seed,
         timeout_s=message.timeout_s,
+        isolated=message.isolated,
     )
 
 
@@ -195,6 +197,7 @@ def visit_message(visit: Visit) -> pb.Visit:
             cpu_khz=conditions.cpu_khz,
             temperature_c=conditions.temperature_c,
             probe_ns=conditions.probe_ns,
+            memory_probe_ns=conditions.memory_probe_ns,
             load_1min=conditions.load_1min,
         ),
         message=visit.message,
@@ -221,6 +224,7 @@ def _conditions_record(message: pb.Conditions) -> Conditions:
         cpu_khz=message.cpu_khz if message.HasField("cpu_khz") else None,
         temperature_c=message.temperature_c if message.HasField("temperature_c") else None,
         probe_ns=message.probe_ns if message.HasField("probe_ns") else None,
+        memory_probe_ns=message.memory_probe_ns if message.HasField("memory_probe_ns") else None,
         load_1min=message.load_1min if message.HasField("load_1min") else None,
     )
 

@@ -79,7 +79,7 @@ class Item(_message.Message):
     def __init__(self, visit_id: _Optional[str] = ..., name: _Optional[str] = ..., blocks: _Optional[_Iterable[str]] = ..., model: _Optional[bytes] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("mode", "laps", "warmup_laps", "noops", "seed", "timeout_s")
+    __slots__ = ("mode", "laps", "warmup_laps", "noops", "seed", "timeout_s", "isolated")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[Policy.Mode]
@@ -94,13 +94,15 @@ class Policy(_message.Message):
     NOOPS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    ISOLATED_FIELD_NUMBER: _ClassVar[int]
     mode: Policy.Mode
     laps: int
     warmup_laps: int
     noops: int
     seed: int
     timeout_s: float
-    def __init__(self, mode: _Optional[_Union[Policy.Mode, str]] = ..., laps: _Optional[int] = ..., warmup_laps: _Optional[int] = ..., noops: _Optional[int] = ..., seed: _Optional[int] = ..., timeout_s: _Optional[float] = ...) -> None: ...
+    isolated: bool
+    def __init__(self, mode: _Optional[_Union[Policy.Mode, str]] = ..., laps: _Optional[int] = ..., warmup_laps: _Optional[int] = ..., noops: _Optional[int] = ..., seed: _Optional[int] = ..., timeout_s: _Optional[float] = ..., isolated: bool = ...) -> None: ...
 
 class MeasureRequest(_message.Message):
     __slots__ = ("request_id", "backend", "policy", "items")
@@ -115,16 +117,18 @@ class MeasureRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., backend: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
 
 class Conditions(_message.Message):
-    __slots__ = ("cpu_khz", "temperature_c", "probe_ns", "load_1min")
+    __slots__ = ("cpu_khz", "temperature_c", "probe_ns", "load_1min", "memory_probe_ns")
     CPU_KHZ_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     PROBE_NS_FIELD_NUMBER: _ClassVar[int]
     LOAD_1MIN_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_PROBE_NS_FIELD_NUMBER: _ClassVar[int]
     cpu_khz: int
     temperature_c: float
     probe_ns: int
     load_1min: float
-    def __init__(self, cpu_khz: _Optional[int] = ..., temperature_c: _Optional[float] = ..., probe_ns: _Optional[int] = ..., load_1min: _Optional[float] = ...) -> None: ...
+    memory_probe_ns: int
+    def __init__(self, cpu_khz: _Optional[int] = ..., temperature_c: _Optional[float] = ..., probe_ns: _Optional[int] = ..., load_1min: _Optional[float] = ..., memory_probe_ns: _Optional[int] = ...) -> None: ...
 
 class Visit(_message.Message):
     __slots__ = ("visit_id", "status", "samples_ns", "cpu_samples_ns", "preempted", "noop_ns", "started_unix_ms", "conditions", "message")

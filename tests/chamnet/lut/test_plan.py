@@ -2,12 +2,12 @@ from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 
-from chamnet.lut import EFFORTS, Effort, Plan, calibration_networks, make_plan
-from chamnet.space import SearchSpace, UnitGrid, load_space, unit_grid
-
-SMALL = Effort(units=60, visits=3, network_visits=6)
+from chamnet.lut import EFFORTS, Batch, Effort, calibration_networks
+from chamnet.networks import Network
+from chamnet.space import CostTables, SearchSpace, load_space, unit_grid
 
 
 @pytest.fixture(scope="module")
@@ -16,78 +16,144 @@ def space() -> SearchSpace:
 
 
 @pytest.fixture(scope="module")
-def grid(space: SearchSpace) -> UnitGrid:
-    return unit_grid(space, "block")
+def macs(space: SearchSpace) -> CostTables:
+    grid = unit_grid(space)
+    return grid.tables([unit.macs for unit in grid.units])
+
+
+def draw(space: SearchSpace, count: int, seed: int) -> tuple[Network, ...]:
+    levels = space.sample(count, np.random.default_rng(seed))
+    return tuple(space.decode(genome) for genome in space.genomes(levels))
 
 
 @pytest.fixture(scope="module")
-def plan(grid: UnitGrid) -> Plan:
-    return make_plan(grid, SMALL, seed=3)
+def batch(tiny: SearchSpace) -> Batch:
+    networks = draw(tiny, 3, 2)
+    return Batch(
+        number=4,
+        walks=draw(tiny, 6, 1),
+        granularity="op",
+        laps=7,
+        networks=networks,
+        rounds=(8, 9),
+        session=1,
+    )
 
 
-def test_every_kind_of_unit_is_measured(plan: Plan, grid: UnitGrid) -> None:
-    assert {unit.signature for unit in plan.units} == {unit.signature for unit in grid.units}
-    assert len(set(plan.units)) == len(plan.units)
+@pytest.mark.parametrize("name", ["quick", "normal"])
+def test_batches_add_up_to_the_walks(name: str) -> None:
+    effort = EFFORTS[name]
+    assert sum(effort.batches()) == effort.walks
 
 
-def test_full_effort_takes_the_whole_grid(grid: UnitGrid) -> None:
-    assert make_plan(grid, EFFORTS["full"]).units == grid.units
+def test_any_number_of_walks_comes_out() -> None:
+    for walks in (0, 1, 59, 60, 61, 500):
+        sizes = list(Effort(walks=walks, network_visits=1).batches())
+        assert sum(sizes) == walks
+        assert all(sizes)
 
 
-def test_every_visit_is_asked_for_once(plan: Plan) -> None:
-    asked = [item.visit_id for request in plan.requests("d", set(), set()) for item in request.items]
+def test_more_effort_starts_with_what_less_effort_measures() -> None:
+    quick, normal = (list(EFFORTS[name].batches()) for name in ("quick", "normal"))
+    assert normal[: len(quick)] == quick
+    assert list(islice(EFFORTS["full"].batches(), len(normal))) == normal
+
+
+def test_every_visit_has_an_id_of_its_own(batch: Batch) -> None:
+    asked = [item.visit_id for request in batch.requests("d", set(), set()) for item in request.items]
     assert len(asked) == len(set(asked))
-    assert set(asked) == plan.visit_ids("d")
-    per_kind = Counter(r.kind for r in plan.requests("d", set(), set()) for _ in r.items)
-    assert per_kind["unit"] == 3 * len(plan.units)
-    assert per_kind["network"] == 6 * len(plan.networks)
+    assert set(asked) == batch.visit_ids("d")
+    per_kind = Counter(r.kind for r in batch.requests("d", set(), set()) for _ in r.items)
+    assert per_kind["unit"] == sum(len(walk.units("op")) for walk in batch.walks)
+    assert per_kind["network"] == len(batch.rounds) * len(batch.networks)
 
 
-def test_what_is_stored_is_not_asked_again(plan: Plan) -> None:
-    done = {item.visit_id for r in islice(plan.requests("d", set(), set()), 4) for item in r.items}
-    asked = {item.visit_id for request in plan.requests("d", done, set()) for item in request.items}
-    assert asked == plan.visit_ids("d") - done
-    assert not list(plan.requests("d", plan.visit_ids("d"), set()))
+def test_ids_of_other_platforms_batches_and_sessions_differ(batch: Batch) -> None:
+    assert not batch.visit_ids("a") & batch.visit_ids("b")
+    other, anew = batch.visit_ids("d"), replace(batch, session=2).visit_ids("d")
+    assert {i for i in other if "/whole/" not in i} == {i for i in anew if "/whole/" not in i}
+    assert not {i for i in other if "/whole/" in i} & anew
+    later = replace(batch, number=5).visit_ids("d")
+    assert not {i for i in other if "/walk/" in i} & later
+    blocks = replace(batch, granularity="block").visit_ids("d")
+    assert not {i for i in other if "/walk/" in i} & blocks
 
 
-def test_failed_items_are_left_out(plan: Plan) -> None:
-    broken = plan.units[0].key
-    requests = plan.requests("d", set(), {("unit", broken), ("network", plan.networks[0].digest)})
-    keys = {key for request in requests for key in request.keys}
+def test_a_walk_is_a_ring_in_the_networks_own_order(batch: Batch) -> None:
+    rings = [r for r in batch.requests("d", set(), set()) if r.kind == "unit"]
+    for ring, walk in zip(rings, batch.walks, strict=True):
+        assert ring.keys == tuple(unit.key for unit in walk.units("op"))
+        assert [item.blocks for item in ring.items] == [(key,) for key in ring.keys]
+        assert (ring.policy.mode, ring.policy.laps, ring.policy.isolated) == ("ring", 7, False)
+        assert ring.policy.noops > 0
+
+
+def test_whole_networks_are_visited_between_walks(batch: Batch) -> None:
+    requests = list(batch.requests("d", set(), set()))
+    loops = [i for i, request in enumerate(requests) if request.kind == "network"]
+    assert len(loops) == 2
+    assert requests[0].kind == requests[-1].kind == requests[loops[0] + 1].kind == "unit"
+    for i in loops:
+        assert requests[i].policy.mode == "loop"
+        assert requests[i].keys == tuple(network.digest for network in batch.networks)
+        assert [item.blocks for item in requests[i].items] == [
+            tuple(block.key for block in network.blocks) for network in batch.networks
+        ]
+
+
+def test_rounds_without_walks_are_made_all_the_same(batch: Batch) -> None:
+    for walks in ((), batch.walks[:1]):
+        kinds = Counter(r.kind for r in replace(batch, walks=walks).requests("d", set(), set()))
+        assert kinds["network"] == 2
+
+
+def test_a_walk_that_lacks_one_visit_is_asked_for_whole(batch: Batch) -> None:
+    (walk, *_) = batch.requests("d", set(), set())
+    done = batch.visit_ids("d") - {walk.items[3].visit_id}
+    assert list(batch.requests("d", done, set())) == [walk]
+
+
+def test_a_round_that_lacks_one_network_asks_for_that_one(batch: Batch) -> None:
+    loop = next(r for r in batch.requests("d", set(), set()) if r.kind == "network")
+    (missing,) = batch.requests("d", batch.visit_ids("d") - {loop.items[1].visit_id}, set())
+    assert (missing.items, missing.keys) == ((loop.items[1],), (loop.keys[1],))
+
+
+def test_what_is_finished_is_not_asked_for(batch: Batch) -> None:
+    assert not list(batch.requests("d", batch.visit_ids("d"), set()))
+    first, *rest = batch.requests("d", set(), set())
+    assert list(batch.requests("d", {item.visit_id for item in first.items}, set())) == rest
+
+
+def test_failed_items_are_left_out(batch: Batch) -> None:
+    whole = list(batch.requests("d", set(), set()))
+    broken, network = whole[0].keys[2], batch.networks[0].digest
+    kept = list(batch.requests("d", set(), {("unit", broken), ("network", network)}))
+    keys = [key for request in kept for key in request.keys]
     assert broken not in keys
-    assert plan.networks[0].digest not in keys
+    assert network not in keys
+    assert len(keys) == sum(key not in (broken, network) for request in whole for key in request.keys)
+    assert all(len(request.items) == len(request.keys) for request in kept)
 
 
-def test_rings_are_of_one_resolution_class_and_recomposed(plan: Plan) -> None:
-    rings = [r for r in plan.requests("d", set(), set()) if r.kind == "unit"]
-    assert all(len(ring.items) <= 60 for ring in rings)
-    assert len({ring.keys for ring in rings}) == len(rings)
-    assert all(ring.policy.mode == "ring" for ring in rings)
+def test_a_walk_of_which_only_failed_items_are_missing_is_finished(batch: Batch) -> None:
+    broken = batch.walks[0].units("op")[2].key
+    asked = batch.requests("d", set(), set())
+    done = {i.visit_id for r in asked for i, key in zip(r.items, r.keys, strict=True) if key != broken}
+    assert not list(batch.requests("d", done, {("unit", broken)}))
 
 
-def test_networks_are_visited_between_rings(plan: Plan) -> None:
-    kinds = [request.kind for request in plan.requests("d", set(), set())]
-    assert kinds[0] == "unit"
-    assert "unit" in kinds[kinds.index("network") :]
+def test_calibration_networks_differ_and_span_the_space(space: SearchSpace, macs: CostTables) -> None:
+    networks = calibration_networks(space, macs)
+    assert len({network.digest for network in networks}) == len(networks) == 10
+    sizes = np.sort([network.macs for network in networks])
+    largest = macs.bounds()[1].max()
+    assert sizes[-1] > 0.6 * largest
+    assert 0.01 * largest < sizes[0] < 0.05 * largest
+    assert (np.diff(np.log(sizes)) < 1.2).all(), "no gap"
+    assert all(space.holds(network.architecture) for network in networks)
 
 
-def test_same_seed_same_plan(grid: UnitGrid, plan: Plan) -> None:
-    assert make_plan(grid, SMALL, seed=3) == plan
-    assert make_plan(grid, SMALL, seed=4).units != plan.units
-
-
-def test_another_platform_has_other_visits(plan: Plan) -> None:
-    assert not plan.visit_ids("a") & plan.visit_ids("b")
-
-
-def test_calibration_networks_span_the_space(space: SearchSpace) -> None:
-    networks = calibration_networks(space)
-    macs = [network.macs for network in networks]
-    assert 5 <= len(networks) <= 10
-    assert max(macs) > 20 * min(macs)
-
-
-def test_batch_and_classes_make_other_visits(plan: Plan) -> None:
-    other = make_plan(unit_grid(load_space("chamnet-res", classes=10), "block"), SMALL, seed=3)
-    assert plan.visit_ids("d") != other.visit_ids("d")
-    assert replace(plan, seed=9).visit_ids("d") == plan.visit_ids("d")
+def test_calibration_networks_repeat_by_seed(space: SearchSpace, macs: CostTables) -> None:
+    assert calibration_networks(space, macs) == calibration_networks(space, macs)
+    assert calibration_networks(space, macs, seed=1) != calibration_networks(space, macs)

@@ -19,7 +19,7 @@ FULL = Visit(
     preempted=7,
     noop_ns=8,
     started_unix_ms=9,
-    conditions=Conditions(cpu_khz=1, temperature_c=2.5, probe_ns=3, load_1min=0.25),
+    conditions=Conditions(cpu_khz=1, temperature_c=2.5, probe_ns=3, memory_probe_ns=4, load_1min=0.25),
     message="words",
 )
 
@@ -63,6 +63,8 @@ def test_state_changes_with_visits_that_matter(store: Store, platform: Platform)
         store.append(lut_id, kind, key, "loop", make_visit(key))  # type: ignore[arg-type]
         states.append(store.state(lut_id, ["calibrates"]))
         assert (states[-1] != states[-2]) == matters
+    store.set_executed(lut_id, "u", ("node",))
+    assert store.state(lut_id, ["calibrates"]) != states[-1]
 
 
 def test_an_item_is_given_up_when_unsupported_or_after_three_crashes(

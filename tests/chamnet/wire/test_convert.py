@@ -69,6 +69,7 @@ POLICY = st.builds(
     noops=UINT32,
     seed=UINT64,
     timeout_s=FLOAT,
+    isolated=st.booleans(),
 )
 VISIT = st.builds(
     Visit,
@@ -84,6 +85,7 @@ VISIT = st.builds(
         cpu_khz=st.none() | UINT64,
         temperature_c=st.none() | FLOAT,
         probe_ns=st.none() | INT64,
+        memory_probe_ns=st.none() | INT64,
         load_1min=st.none() | FLOAT,
     ),
     message=st.text(),
@@ -100,9 +102,10 @@ def test_an_unknown_reading_is_not_zero() -> None:
         visit_id="a",
         status="ok",
         noop_ns=0,
-        conditions=Conditions(cpu_khz=0, temperature_c=0.0, probe_ns=0, load_1min=0.0),
+        conditions=Conditions(cpu_khz=0, temperature_c=0.0, probe_ns=0, memory_probe_ns=0, load_1min=0.0),
     )
     assert absent.conditions.temperature_c is None
+    assert absent.conditions.memory_probe_ns is None
     assert absent.noop_ns is None
     assert convert.visit_record(convert.visit_message(frozen)) == frozen
 
@@ -168,3 +171,10 @@ def test_a_job_that_resolves_has_no_policy_to_send() -> None:
 def test_what_no_record_can_hold_is_refused(read: Any, message: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read(message)
+
+
+def test_a_policy_of_an_older_host_does_not_isolate() -> None:
+    older = pb.MeasureRequest(request_id="a", policy=pb.Policy(mode=pb.Policy.RING, laps=3))
+    assert convert.measure_record(older).policy == Policy(
+        laps=3, warmup_laps=0, noops=0, timeout_s=0.0, isolated=False
+    )
