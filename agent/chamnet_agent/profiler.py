@@ -1,21 +1,22 @@
 """Measuring: build, warm up, time; raw samples out, nothing summed up.
 
-Why a ring: in a hot loop an operator finds its weights in the first caches, in a network it does not. Items that
-take turns leave each other the caches as a network's layers do; empty models among them show what a call costs.
+Why a ring: in a hot loop an operator finds its weights in the first caches, in a network it does not. The items of a
+ring take turns in the order given; where that is the order of a network's layers, each finds the caches as it would
+there. Empty models among them show what a call costs.
 """
 
 import gc
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import mean
 
-from chamnet import stats
 from chamnet.clock import Clock
 from chamnet.errors import UnsupportedOpError
 from chamnet.records import Conditions, Item, Policy, Resolved, Visit
-from chamnet_agent.backends.base import Backend, Prepared, Workload
+from chamnet_agent.backends.base import Backend, DeviceTimed, Prepared, Warmed, Workload
 from chamnet_agent.board import NOBODY
+from chamnet_agent.probes import Probes
 
 __all__ = ["Bench", "Profiler", "ring_order"]
 
@@ -33,6 +34,7 @@ class Bench:
         switches: Returns how often this thread was descheduled against its will so far.
         unix_ms: Returns the time of day.
         mark: Says which item is built or run next.
+        work: Reference work to time between laps; see `chamnet_agent.probes`.
     """
 
     clock: Clock
@@ -40,6 +42,7 @@ class Bench:
     switches: Callable[[], int]
     unix_ms: Callable[[], int]
     mark: Callable[[int], None]
+    work: Sequence[Callable[[], object]] = ()
 
 
 @dataclass(slots=True)
@@ -48,6 +51,8 @@ class _Entry:
 
     index: int
     prepared: Prepared
+    warm: Callable[[], object] | None = None
+    device_ns: Callable[[], int] | None = None
     samples: list[tuple[int, int]] = field(default_factory=list)
     descheduled: list[tuple[int, int]] = field(default_factory=list)
 
@@ -90,21 +95,26 @@ class Profiler:
     def _ring(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
         started = self._bench.unix_ms()
         ring: list[_Entry] = []
-        for index in ring_order(len(items), policy):
+        slot = 0
+        for index in ring_order(len(items), policy.noops):
             try:
-                ring.append(self._build(items, index, policy, slot=len(ring)))
+                ring.append(self._build(items, index, policy, slot=slot))
             except UnsupportedOpError as error:
                 yield _unsupported(items[index], error)
+                continue
+            slot += index != NOBODY  # neighbours swap buffers, whether an empty model stands between or not
         if all(entry.index == NOBODY for entry in ring):
             return
+        probes = Probes(self._bench.work, self._bench.clock)
         with _without_collector():
-            self._laps(ring, policy.warmup_laps)
+            self._laps(ring, policy.warmup_laps, probes)
+            probes.clear()
             for entry in ring:
                 entry.clear()
-            self._laps(ring, policy.laps)
+            self._laps(ring, policy.laps, probes)
         self._bench.mark(NOBODY)
         noop_ns = self._noop_ns([entry for entry in ring if entry.index == NOBODY])
-        conditions = self._bench.conditions()
+        conditions = self._conditions(probes)
         for entry in sorted(ring, key=lambda entry: entry.index):
             if entry.index != NOBODY:
                 yield self._visit(items[entry.index], entry, noop_ns, conditions, started)
@@ -112,7 +122,9 @@ class Profiler:
     def _loop(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
         noop_ns = None
         if policy.noops:
-            noop_ns = self._noop_ns([self._alone(self._build(items, NOBODY, policy, slot=0), policy)])
+            empty = self._build(items, NOBODY, policy, slot=0)
+            self._alone(empty, policy, Probes((), self._bench.clock))
+            noop_ns = self._noop_ns([empty])
         for index, item in enumerate(items):
             started = self._bench.unix_ms()
             try:
@@ -120,40 +132,54 @@ class Profiler:
             except UnsupportedOpError as error:
                 yield _unsupported(item, error)
                 continue
-            self._alone(entry, policy)
+            probes = Probes(self._bench.work, self._bench.clock)
+            self._alone(entry, policy, probes)
             self._bench.mark(NOBODY)
-            yield self._visit(item, entry, noop_ns, self._bench.conditions(), started)
+            yield self._visit(item, entry, noop_ns, self._conditions(probes), started)
 
     def _build(self, items: Sequence[Item], index: int, policy: Policy, *, slot: int) -> _Entry:
         """Prepare an item, or an empty model, and run it once: the first call pays for what is lazy."""
         self._bench.mark(index)
-        workload = _NOOP if index == NOBODY else Workload.of(items[index])
+        workload = _NOOP if index == NOBODY else Workload.of(items[index], isolated=policy.isolated)
         prepared = self._backend.prepare(workload, seed=policy.seed, slot=slot)
         self._bench.mark(index)
         prepared.run()
         self._bench.mark(NOBODY)
-        return _Entry(index, prepared)
+        return _Entry(
+            index,
+            prepared,
+            warm=prepared.warm if isinstance(prepared, Warmed) else None,
+            device_ns=prepared.device_ns if isinstance(prepared, DeviceTimed) else None,
+        )
 
-    def _laps(self, ring: Sequence[_Entry], laps: int) -> None:
+    def _conditions(self, probes: Probes) -> Conditions:
+        probe_ns, memory_probe_ns = probes.medians_ns()
+        return replace(self._bench.conditions(), probe_ns=probe_ns, memory_probe_ns=memory_probe_ns)
+
+    def _laps(self, ring: Sequence[_Entry], laps: int, probes: Probes) -> None:
         for _ in range(laps):
+            probes.take()
             for entry in ring:
                 self._time(entry)
 
-    def _alone(self, entry: _Entry, policy: Policy) -> _Entry:
+    def _alone(self, entry: _Entry, policy: Policy, probes: Probes) -> None:
         with _without_collector():
-            self._laps([entry], policy.warmup_laps)
+            self._laps([entry], policy.warmup_laps, probes)
+            probes.clear()
             entry.clear()
             tries = _TRIES_PER_LAP * policy.laps
             while len(entry.samples) < policy.laps and tries:
+                probes.take()
                 self._time(entry)
                 tries -= 1
-        return entry
 
     def _time(self, entry: _Entry) -> None:
         """Time one call; set it aside if the thread was descheduled meanwhile."""
         bench = self._bench
         bench.mark(entry.index)
         run, now_ns, cpu_now_ns = entry.prepared.run, bench.clock.now_ns, bench.clock.cpu_ns
+        if entry.warm is not None:
+            entry.warm()
         switches = bench.switches()
         cpu_start_ns = cpu_now_ns()
         start_ns = now_ns()
@@ -161,14 +187,19 @@ class Profiler:
         stop_ns = now_ns()
         cpu_stop_ns = cpu_now_ns()
         taken = entry.samples if bench.switches() == switches else entry.descheduled
-        taken.append((stop_ns - start_ns, cpu_stop_ns - cpu_start_ns))
+        wall_ns = stop_ns - start_ns if entry.device_ns is None else entry.device_ns()
+        taken.append((wall_ns, cpu_stop_ns - cpu_start_ns))
 
     def _noop_ns(self, empty: Sequence[_Entry]) -> int | None:
-        """Return the median of empty calls, by the same clock as rows: CPU time of one thread, else wall."""
+        """Return the mean of empty calls, by the same clock as rows: CPU time of one thread, else wall."""
         samples_ns = [
-            cpu_ns if self._threads == 1 else wall_ns for e in empty for wall_ns, cpu_ns in e.samples
+            cpu_ns if self._alone_on(e) else wall_ns for e in empty for wall_ns, cpu_ns in e.samples
         ]
-        return round(stats.median(samples_ns)) if samples_ns else None
+        return round(mean(samples_ns)) if samples_ns else None
+
+    def _alone_on(self, entry: _Entry) -> bool:
+        """Return whether the thread that calls does all the work, so that its CPU time is the latency."""
+        return self._threads == 1 and entry.device_ns is None
 
     def _visit(
         self, item: Item, entry: _Entry, noop_ns: int | None, conditions: Conditions, started_unix_ms: int
@@ -178,7 +209,7 @@ class Profiler:
         On a crowded machine no long call goes undisturbed. One thread's CPU time does not count the others' turns,
         so such samples are kept where there are no better ones, and the visit says so.
         """
-        alone = self._threads == 1
+        alone = self._alone_on(entry)
         samples = entry.samples or (entry.descheduled if alone else [])
         kept = "kept for their CPU time" if samples else "none is left"
         crowded = (
@@ -202,15 +233,15 @@ class Profiler:
 _CROWDED = "something else runs on the worker's cores; stop it, or choose others with --cores"
 
 
-def ring_order(items: int, policy: Policy) -> list[int]:
-    """Return the indices of the items in the order of the ring, `NOBODY` for an empty model.
+def ring_order(items: int, noops: int) -> list[int]:
+    """Return the indices of the items, with `NOBODY` for empty models spread evenly among them.
 
-    Items are shuffled by the policy's seed; empty models are spread evenly.
+    >>> ring_order(4, 1)
+    [0, 1, -1, 2, 3]
     """
     order = list(range(items))
-    random.Random(policy.seed).shuffle(order)
-    for noop in reversed(range(policy.noops)):
-        order.insert((noop * items) // policy.noops, NOBODY)
+    for noop in reversed(range(noops)):
+        order.insert(((noop + 1) * items) // (noops + 1), NOBODY)
     return order
 
 

@@ -16,7 +16,12 @@ from chamnet_agent.power.base import PowerMeter
 
 __all__ = ["BACKENDS", "METERS", "backends", "default_backend", "load_backend", "meters", "why_not"]
 
-BACKENDS = {"onnxruntime": "chamnet_agent.backends.onnxruntime:OnnxRuntimeBackend"}
+BACKENDS = {
+    "onnxruntime": "chamnet_agent.backends.onnxruntime:OnnxRuntimeBackend",
+    "litert": "chamnet_agent.backends.litert:LiteRtBackend",
+    "torch": "chamnet_agent.backends.torch:TorchBackend",
+    "torch-cuda": "chamnet_agent.backends.torch_cuda:TorchCudaBackend",
+}
 
 METERS = {"rapl": "chamnet_agent.power.rapl:RaplMeter"}
 

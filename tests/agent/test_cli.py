@@ -162,7 +162,7 @@ def test_a_second_agent_is_refused_with_exit_code_1(start: Start, tmp_path: Path
     ("flags", "says"),
     [
         (["--host", "0.0.0.0"], "loopback only until it has TLS"),
-        (["--backend", "cuda"], "--backend cuda: unknown; known: onnxruntime"),
+        (["--backend", "cuda"], "--backend cuda: unknown; known: litert, onnxruntime, torch"),
         (["--cores", "99"], "cores '99': this process may use"),
         (["--threads", "999"], "--threads 999"),
         (["--lease", "soon"], "--lease soon: expected a time such as 90s"),
@@ -177,14 +177,35 @@ def test_what_cannot_be_done_ends_with_exit_code_2(tmp_path: Path, flags: list[s
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_runtime_says_what_to_install(tmp_path: Path) -> None:
+RUNTIMES = {
+    "onnxruntime": "pip install 'chamnet[onnx]'",
+    "ai_edge_litert": "pip install 'chamnet[litert]'",
+    "tflite_runtime": "pip install 'chamnet[litert]'",
+    "torch": "pip install 'chamnet[torch]'",
+}
+
+
+def test_missing_runtimes_say_what_to_install(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime'] = None\n")
+    (hidden / "sitecustomize.py").write_text(
+        f"import sys; sys.modules.update(dict.fromkeys({list(RUNTIMES)}))\n"
+    )
     for command in (["serve", "--lease", "1s"], ["doctor"]):
         done = agent(*command, "--state-dir", str(tmp_path / "state"), PYTHONPATH=str(hidden))
         assert done.returncode == 2
-        assert "pip install 'chamnet[onnx]'" in done.stdout + done.stderr
+        for cure in RUNTIMES.values():
+            assert cure in done.stdout + done.stderr
+
+
+def test_one_missing_runtime_leaves_the_others(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime'] = None\n")
+    command = ["serve", "--lease", "0.2s", "--state-dir", str(tmp_path / "state")]
+    done = agent(*command, "--backend", "onnxruntime", PYTHONPATH=str(hidden))
+    assert (done.returncode, "pip install 'chamnet[onnx]'" in done.stderr) == (2, True)
+    assert agent(*command, PYTHONPATH=str(hidden)).returncode == 0
 
 
 def test_doctor_proves_what_works(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """The seam between measuring and the runtimes that are measured."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from chamnet.records import Component, Item
 from chamnet.units import Unit
 
-__all__ = ["Backend", "Prepared", "Workload"]
+__all__ = ["Backend", "DeviceTimed", "Prepared", "Warmed", "Workload"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,20 +15,23 @@ class Workload:
 
     Attributes:
         blocks: The chain, in order; weights are random, from the seed given beside it.
-        model: An ONNX file, from outside: not to be trusted.
+        model: A file in the backend's own format, from outside: not to be trusted.
+        isolated: Whether a lone unit is built as a network of its own, with whatever the runtime puts around it.
+            Otherwise a backend builds what the runtime executes for it inside a network.
     """
 
     blocks: tuple[Unit, ...] = ()
     model: bytes | None = None
+    isolated: bool = False
 
     @classmethod
-    def of(cls, item: Item) -> "Workload":
+    def of(cls, item: Item, *, isolated: bool = False) -> "Workload":
         """Return what an item asks for.
 
         Raises:
             ValueError: One of its unit keys is malformed.
         """
-        return cls(blocks=tuple(map(Unit.parse, item.blocks)), model=item.model)
+        return cls(blocks=tuple(map(Unit.parse, item.blocks)), model=item.model, isolated=isolated)
 
 
 class Prepared(Protocol):
@@ -36,6 +39,30 @@ class Prepared(Protocol):
 
     def run(self) -> object:
         """Run it once, to the end. Only this is timed: nothing is allocated, copied or checked in here."""
+        ...
+
+
+@runtime_checkable
+class Warmed(Prepared, Protocol):
+    """A workload whose memory is its own: its input is in no cache when its turn comes; optional.
+
+    In a network the layer before has just written it. Where workloads share buffers, as in a network, none is needed.
+    """
+
+    def warm(self) -> None:
+        """Touch input and output as the layer before would; not timed."""
+        ...
+
+
+@runtime_checkable
+class DeviceTimed(Prepared, Protocol):
+    """A workload whose device keeps its own time, such as a GPU; optional.
+
+    Its `run` still returns at the end of the work. What it takes by the host's clock includes handing the work over.
+    """
+
+    def device_ns(self) -> int:
+        """Return the device's own time of the last `run`; not timed itself."""
         ...
 
 

@@ -1,12 +1,17 @@
 """ONNX Runtime, CPU execution provider.
 
+A lone unit is run as the runtime executes it inside a network: optimised between neighbours on this device, and its
+nodes cut out (`chamnet.models.onnx_cut`). No reorders that a network would not have, whatever layout the device likes.
+
 The runtime and numpy are imported inside the methods: the server process loads this file to describe the
 backend, and stays small.
 """
 
 import math
+import os
 import re
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +19,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chamnet.errors import UnsupportedOpError
+from chamnet.errors import ConfigError, UnsupportedOpError
 from chamnet.records import Component
+from chamnet.units import Unit
 from chamnet_agent.backends.base import Workload
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from chamnet.models.onnx_cut import Cut
 
 __all__ = ["OnnxRuntimeBackend"]
 
@@ -30,6 +38,9 @@ _NOOP_SHAPE = (1, 8, 1, 1)
 _FIRST_BUFFER_BYTES = 8 * 2**20  # holds every activation of a mobile network at 224 pixels
 _RESIDUAL = 2  # of the three shared buffers, the one that is only read
 _ERRORS_ONLY = 3  # log severity
+_DTYPES = ("f32", "int8")
+_CUTS_BYTES = 512 * 2**20  # of cut units kept, at most, so that the next visit need not cut again
+_CUTS_SHARE = 8  # and at most this part of the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +60,18 @@ class OnnxRuntimeBackend:
     """Runs ONNX files on the CPU, fully optimised, sequentially."""
 
     def __init__(self, *, threads: int) -> None:
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:  # installed, but a library of it is missing or does not fit
+            raise ConfigError(
+                f"backend {_NAME} is installed but does not load ({error}); reinstall it: pip install"
+                " --force-reinstall onnxruntime"
+            ) from error
 
         self._ort = onnxruntime
         self._threads = threads
         self._buffers = _Buffers()
+        self._cuts = _Cuts()
 
     @staticmethod
     def describe() -> Component:
@@ -63,14 +81,14 @@ class OnnxRuntimeBackend:
             return Component(
                 name=_NAME,
                 provider=_PROVIDER,
-                dtypes=("f32",),
+                dtypes=_DTYPES,
                 why_not="not installed; pip install 'chamnet[onnx]'",
             )
         # read, not imported: importing takes half a second and 60 MB
         source = Path(spec.origin).read_text(encoding="utf-8")
         version = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
         return Component(
-            name=_NAME, version=version[1] if version else "unknown", provider=_PROVIDER, dtypes=("f32",)
+            name=_NAME, version=version[1] if version else "unknown", provider=_PROVIDER, dtypes=_DTYPES
         )
 
     def prepare(self, workload: Workload, *, seed: int, slot: int) -> OrtModel:
@@ -79,9 +97,11 @@ class OnnxRuntimeBackend:
         Raises:
             UnsupportedOpError: The runtime refuses it, or a shape is not fixed.
         """
-        data = _onnx_bytes(workload, seed)
         with self._refusals():
-            session = self._session(data)
+            if _lone(workload):
+                session = self._session(self._cut(workload.blocks[0], seed).model, optimise=False)
+            else:
+                session = self._session(_onnx_bytes(workload, seed))
             binding = session.io_binding()
             memory = tuple(self._bind(session, binding, slot))
             session.run_with_iobinding(binding)  # what it refuses only when run, it refuses here
@@ -101,25 +121,42 @@ class OnnxRuntimeBackend:
         from chamnet.models.onnx_executed import executed_keys
         from chamnet.models.onnx_reader import read_onnx
 
-        data = _onnx_bytes(workload, seed)
-        with tempfile.TemporaryDirectory(prefix="chamnet-") as folder:
-            optimised = Path(folder) / "optimised.onnx"
-            with self._refusals():
-                self._session(data, optimised)
-            return executed_keys(read_onnx(optimised.read_bytes()))
+        with self._refusals():
+            if _lone(workload):
+                return self._cut(workload.blocks[0], seed).keys
+            return executed_keys(read_onnx(self._optimised(_onnx_bytes(workload, seed))))
 
-    def _session(self, data: bytes, optimised: Path | None = None) -> Any:
+    def _cut(self, unit: Unit, seed: int) -> "Cut":
+        """Return what this device's runtime makes of a unit inside a network."""
+        from chamnet.models.onnx_cut import carrier_of, cut
+
+        if (found := self._cuts.get(unit.key, seed)) is None:
+            carrier = carrier_of(unit)
+            whole = self._optimised(_onnx_bytes(Workload(blocks=carrier.blocks), seed))
+            found = cut(whole, carrier.names)
+            self._cuts.put(unit.key, seed, found)
+        return found
+
+    def _optimised(self, data: bytes) -> bytes:
+        with tempfile.NamedTemporaryFile(prefix="chamnet-", suffix=".onnx") as file:
+            self._session(data, saved=Path(file.name))
+            return Path(
+                file.name
+            ).read_bytes()  # not through `file`: the runtime may have put another in its place
+
+    def _session(self, data: bytes, *, optimise: bool = True, saved: Path | None = None) -> Any:
         options = self._ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        level = self._ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         options.log_severity_level = _ERRORS_ONLY
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         if self._threads == 1:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if optimised:
-            options.optimized_model_filepath = str(optimised)
+        if saved:
+            options.optimized_model_filepath = str(saved)
         return self._ort.InferenceSession(data, options, providers=[_PROVIDER])
 
     def _bind(self, session: Any, binding: Any, slot: int) -> Iterator[Any]:
@@ -146,6 +183,29 @@ class OnnxRuntimeBackend:
             raise UnsupportedOpError(message) from error
 
 
+class _Cuts:
+    """The units cut last, by key and seed, as many as fit the memory set aside for them."""
+
+    def __init__(self) -> None:
+        self._room = min(_CUTS_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _CUTS_SHARE)
+        self._held: OrderedDict[tuple[str, int], Cut] = OrderedDict()
+
+    def get(self, key: str, seed: int) -> "Cut | None":
+        """Return a unit that was cut before; None if it is not held."""
+        if (key, seed) not in self._held:
+            return None
+        self._held.move_to_end((key, seed))
+        return self._held[key, seed]
+
+    def put(self, key: str, seed: int, cut: "Cut") -> None:
+        """Hold a unit, and let go of those not asked for longest."""
+        self._held[key, seed] = cut
+        self._room -= len(cut.model)
+        while self._room < 0 and len(self._held) > 1:
+            _, dropped = self._held.popitem(last=False)
+            self._room += len(dropped.model)
+
+
 class _Buffers:
     """Two activation buffers that models swap, and one for residuals; they grow, and are filled with noise."""
 
@@ -157,10 +217,16 @@ class _Buffers:
         self._shared: list[NDArray[np.float32]] = [self._filled(0)] * 3
 
     def take(self, which: int | None, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> "NDArray[Any]":
-        """Return an array in a shared buffer; with memory of its own for `None` and for whole numbers."""
+        """Return an array in a shared buffer; with memory of its own for `None` and for wide whole numbers."""
+        size = math.prod(shape)
+        if dtype.itemsize == 1 and which is not None:
+            return (
+                self.take(which, (-(-size // 4),), self._np.dtype("float32"))
+                .view(dtype)[:size]
+                .reshape(shape)
+            )
         if dtype != self._np.float32:
             return self._np.ones(shape, dtype)
-        size = math.prod(shape)
         if which is None:
             return self._filled(size)[:size].reshape(shape)
         if self._shared[which].size < size:
@@ -170,6 +236,11 @@ class _Buffers:
 
     def _filled(self, size: int) -> "NDArray[np.float32]":
         return self._np.resize(self._noise, max(size, 1))
+
+
+def _lone(workload: Workload) -> bool:
+    """Return whether a workload is one unit, to be run as inside a network."""
+    return len(workload.blocks) == 1 and workload.model is None and not workload.isolated
 
 
 def _onnx_bytes(workload: Workload, seed: int) -> bytes:

@@ -1,7 +1,10 @@
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +67,7 @@ class TestFakeBackend(BackendContract):
 
 
 def test_the_bound_session_computes_what_an_ordinary_one_does(runtime: InThread) -> None:
-    prepared = runtime.prepare(Workload(blocks=(BLOCK,)), seed=3, slot=0)
+    prepared = runtime.prepare(Workload(blocks=(BLOCK,), isolated=True), seed=3, slot=0)
     source, result = prepared.memory[:2]
     plain = onnxruntime.InferenceSession(
         onnx_model((BLOCK,), random_weights((BLOCK,), seed=3)), providers=["CPUExecutionProvider"]
@@ -75,8 +78,10 @@ def test_the_bound_session_computes_what_an_ordinary_one_does(runtime: InThread)
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_neighbours_in_a_ring_swap_two_buffers(runtime: InThread) -> None:
-    first, second = (runtime.prepare(Workload(blocks=(BLOCK,)), seed=0, slot=slot) for slot in (0, 1))
+@pytest.mark.parametrize("isolated", [True, False])
+def test_neighbours_in_a_ring_swap_two_buffers(runtime: InThread, isolated: bool) -> None:
+    workload = Workload(blocks=(BLOCK,), isolated=isolated)
+    first, second = (runtime.prepare(workload, seed=0, slot=slot) for slot in (0, 1))
     assert np.shares_memory(first.memory[1], second.memory[0])
     assert np.shares_memory(first.memory[0], second.memory[1])
     assert not np.shares_memory(first.memory[0], first.memory[1])
@@ -106,6 +111,14 @@ def test_open_shapes_are_refused(runtime: InThread) -> None:
         runtime.prepare(Workload(model=model.SerializeToString()), seed=0, slot=0)
 
 
+def test_nothing_is_left_in_the_temporary_folder(
+    runtime: InThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runtime.resolve(Workload(blocks=(BLOCK, BLOCK)), seed=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_describing_loads_no_runtime() -> None:
     code = (
         "import sys; from chamnet_agent import registry; registry.backends(); "
@@ -123,8 +136,8 @@ class PublicSession:
 
 
 class PublicBackend(OnnxRuntimeBackend):
-    def _session(self, *arguments: Any) -> Any:
-        return PublicSession(super()._session(*arguments))
+    def _session(self, *arguments: Any, **options: Any) -> Any:
+        return PublicSession(super()._session(*arguments, **options))
 
 
 def test_private_parts_of_the_runtime_are_not_required() -> None:
@@ -135,3 +148,61 @@ def test_private_parts_of_the_runtime_are_not_required() -> None:
         prepared.memory[1][:] = 0
         prepared.run()
         assert prepared.memory[1].any()
+
+
+POINT = Unit.parse("conv:f32:1x32x14x14:o64:relu")
+
+
+def test_a_lone_unit_is_what_a_network_runs_and_an_isolated_one_is_not(runtime: InThread) -> None:
+    """Where the CPU likes another layout, a unit alone pays for reorders that a network does not have."""
+    network = runtime.resolve(Workload(blocks=(CHAIN[0], POINT, CHAIN[1])), seed=0)
+    lone = runtime.resolve(Workload(blocks=(POINT,)), seed=0)
+    isolated = runtime.resolve(Workload(blocks=(POINT,), isolated=True), seed=0)
+    assert len(lone) == 1
+    assert set(lone) <= set(network)
+    assert set(lone) <= set(isolated)
+
+
+CHAIN = (Unit.parse("conv:f32:1x32x14x14:o32:relu"), Unit.parse("conv:f32:1x64x14x14:o32:relu"))
+
+
+def test_units_of_other_weights_are_cut_anew_and_others_are_kept(runtime: InThread) -> None:
+    """What was cut is kept, so that later visits build quickly; never for another seed."""
+    outputs = []
+    for seed in (1, 2, 1):
+        prepared = runtime.prepare(Workload(blocks=(POINT,)), seed=seed, slot=0)
+        prepared.memory[1][:] = 0
+        prepared.run()
+        outputs.append(prepared.memory[1].copy())
+    np.testing.assert_array_equal(outputs[0], outputs[2])
+    assert not np.array_equal(outputs[0], outputs[1])
+
+
+@pytest.mark.parametrize("key", [BLOCK.key, POINT.key, "gap:f32:1x32x14x14:o32", "linear:f32:1x32x1x1:o10"])
+def test_int8_runs_alone_and_in_a_network(runtime: InThread, key: str) -> None:
+    unit = Unit.parse(key).cast("int8")
+    for workload in (Workload(blocks=(unit,)), Workload(blocks=(unit,), isolated=True)):
+        prepared = runtime.prepare(workload, seed=0, slot=1)
+        prepared.run()
+        assert runtime.resolve(workload, seed=0)
+
+
+def test_an_installed_runtime_that_does_not_load_says_what_to_do(tmp_path: Path) -> None:
+    package = tmp_path / "onnxruntime"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        '__version__ = "9.9"\nraise ImportError("libz.so.9: no such file")\n'
+    )
+    code = (
+        "from chamnet.errors import ConfigError; from chamnet_agent.registry import load_backend\n"
+        "try: load_backend('onnxruntime')(threads=1)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "installed but does not load (libz.so.9: no such file); reinstall it: pip install" in done.stdout
