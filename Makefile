@@ -89,13 +89,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing chamnet[host,onnx] into .venv"
-	@$(INSTALL) --editable '.[host,onnx]'
+	@echo "installing chamnet[host,onnx,litert] into .venv"
+	@$(INSTALL) --editable '.[host,onnx,litert]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing chamnet[host,onnx,torch,fit,dev] into .venv"
-	@$(INSTALL) --editable '.[host,onnx,torch,fit,dev]'
+	@echo "installing chamnet[host,onnx,litert,torch,fit,dev] into .venv"
+	@$(INSTALL) --editable '.[host,onnx,litert,torch,fit,dev]'
 	@touch $@ .venv/demo.stamp
 
 # Stubs refuse a grpcio or protobuf older than the one that made them, so the oldest supported tools make them.

@@ -1,7 +1,7 @@
 """The answer to a search: a network, what is predicted of it, and what binds it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,5 +92,6 @@ def search(
 def _starts(workspace: Workspace) -> Levels | None:
     """Return the published networks of the space."""
     space = workspace.space
-    inside = [space.genome(p.architecture) for p in load_all().values() if space.holds(p.architecture)]
+    published = [replace(p.architecture, dtype=space.dtype) for p in load_all().values()]
+    inside = [space.genome(architecture) for architecture in published if space.holds(architecture)]
     return np.asarray(space.levels(inside)) if inside else None

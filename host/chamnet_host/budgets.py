@@ -49,7 +49,7 @@ def resolve_budgets(text: str, workspace: Workspace) -> ResolvedBudgets:
 def _read(part: str, workspace: Workspace, notes: list[str]) -> Budget:
     if part.startswith("like:"):
         network = _reference(part.removeprefix("like:"), workspace)
-        if row := workspace.table.networks.get(network.digest):
+        if row := workspace.network_rows.get(network.digest):
             limit_ms, how = row.latency_ms, f"measured over {row.visits} visits"
         else:
             limit_ms, how = workspace.latency.predict(network).value, "predicted; `verify` measures it"

@@ -1,26 +1,26 @@
-"""A campaign: plan -> measure -> store, continued where the last run ended.
+"""A campaign: batch -> measure -> store, continued where the last run ended.
 
-Each visit is committed when it arrives, under an id that the plan gives it. Whatever is killed, the same
+Each visit is committed when it arrives, under an id that its batch gives it. Whatever is killed, the same
 command measures only what is not stored yet.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from chamnet.clock import Clock, SystemClock
 from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, TokenError
-from chamnet.lut import PASSING, Plan, Request, Store
+from chamnet.lut import PASSING, Batch, Request, Store
 from chamnet.records import Item, Visit
 from chamnet.units import Unit
 from chamnet_host.client import DeviceClient
+from chamnet_host.reach import Connect
+from chamnet_host.regime import Regime
 
-__all__ = ["Connect", "Progress", "Tally", "resolve_units", "run_campaign"]
+__all__ = ["Progress", "Tally", "resolve_units", "run_campaign"]
 
 log = logging.getLogger(__name__)
 
-Connect = Callable[[], AbstractContextManager[DeviceClient]]
 _BUSY_TRIES = 600
 _PAUSE_S = 1.0
 _RESOLVED_AT_ONCE = 256
@@ -32,27 +32,38 @@ class Tally:
     """What a run has stored so far.
 
     Attributes:
-        total: Visits the plan asks for.
+        total: Visits that all batches so far ask for.
         before: Of these, stored before the run.
         stored: Stored by the run.
         failed: Stored by the run with a status other than `ok`.
         reconnects: How often the agent was lost and found again.
         waits: Seconds spent waiting while another host measured on the device.
+        slow: Visits made while the device was slow; each was asked for once more.
+        timed_ns: Time inside the calls whose samples were kept.
+        elapsed_ns: Time the runs took.
     """
 
-    total: int
-    before: int
+    total: int = 0
+    before: int = 0
     stored: int = 0
     failed: int = 0
     reconnects: int = 0
     waits: int = 0
+    slow: int = 0
+    timed_ns: int = 0
+    elapsed_ns: int = 0
+
+    @property
+    def timed_share(self) -> float | None:
+        """Share of the time spent inside calls that were timed; None before anything was measured."""
+        return self.timed_ns / self.elapsed_ns if self.elapsed_ns else None
 
 
 Progress = Callable[[Tally], None]
 
 
 def run_campaign(
-    plan: Plan,
+    batch: Batch,
     connect: Connect,
     store: Store,
     *,
@@ -61,11 +72,13 @@ def run_campaign(
     backend: str,
     progress: Progress,
     clock: Clock | None = None,
+    tally: Tally | None = None,
+    strict: bool = False,
 ) -> Tally:
-    """Measure what the plan asks for and the store does not hold.
+    """Measure what a batch asks for and the store does not hold.
 
     Args:
-        plan: What to measure.
+        batch: What to measure.
         connect: Opens a connection to the agent, starting one if need be.
         store: Where visits go.
         lut_id: Id of the platform's table.
@@ -73,18 +86,24 @@ def run_campaign(
         backend: Backend to measure with.
         progress: Called after every visit.
         clock: Paces the wait for a busy device; the machine's by default.
+        tally: Of the batches before, to go on with.
+        strict: Whether to end when the device is loaded or throttled, instead of labelling and repeating.
 
     Raises:
         DeviceBusyError: Another host measured on the device for ten minutes on end.
         DeviceLostError: The agent went away again and again without a single visit in between.
+        DeviceError: The device is loaded or throttled, and `strict` was asked for.
         StoreError: The store took no more; what it has is kept.
     """
-    wanted = plan.visit_ids(digest)
-    tally = Tally(total=len(wanted), before=len(wanted & store.visit_ids(lut_id)))
+    wanted = batch.visit_ids(digest)
+    tally = tally or Tally()
+    tally.total += len(wanted)
+    tally.before += len(wanted & store.visit_ids(lut_id))
     progress(tally)
     clock = clock or SystemClock()
+    regime, start_ns = Regime(strict=strict), clock.now_ns()
     fruitless = 0
-    while requests := list(plan.requests(digest, store.visit_ids(lut_id), store.failed_items(lut_id))):
+    while requests := list(batch.requests(digest, store.visit_ids(lut_id), store.failed_items(lut_id))):
         before = tally.stored
         try:
             with connect() as client:
@@ -97,6 +116,7 @@ def run_campaign(
                     tally=tally,
                     progress=progress,
                     clock=clock,
+                    regime=regime,
                 )
         except (DeviceLostError, DeviceUnreachableError, TokenError) as error:
             if isinstance(error, TokenError) and not tally.reconnects:
@@ -111,6 +131,7 @@ def run_campaign(
             tally.reconnects += 1
             log.warning("agent lost, connecting again: %s", error)
             clock.sleep_s(_PAUSE_S * fruitless)
+    tally.elapsed_ns += clock.now_ns() - start_ns
     return tally
 
 
@@ -125,7 +146,7 @@ def resolve_units(
     known, failed = store.executed(lut_id), store.failed_items(lut_id)
     items = [
         Item(visit_id=unit.key, blocks=(unit.key,))
-        for unit in units
+        for unit in dict.fromkeys(units)
         if unit.key not in known and ("unit", unit.key) not in failed
     ]
     if not items:
@@ -147,6 +168,7 @@ def _measure(
     tally: Tally,
     progress: Progress,
     clock: Clock,
+    regime: Regime,
 ) -> None:
     """Send requests one after the other and store each visit as it arrives."""
     for request in requests:
@@ -158,8 +180,13 @@ def _measure(
             if visit.status in PASSING:  # kept under an id of its own: the visit asked for is still missing
                 attempt = store.failures(lut_id, request.kind, key)
                 visit = replace(visit, visit_id=f"{visit.visit_id}!{attempt}")
+            elif regime.is_slow(visit):
+                tally.slow += 1
+                if regime.repeats(visit):  # likewise
+                    visit = replace(visit, visit_id=f"{visit.visit_id}!slow{visit.started_unix_ms}")
+            tally.timed_ns += sum(visit.samples_ns)
             if store.append(lut_id, request.kind, key, request.policy.mode, visit, name=name):
-                tally.stored += visit.status not in PASSING
+                tally.stored += visit.visit_id in what
                 tally.failed += visit.status != "ok"
             progress(tally)
 

@@ -5,7 +5,23 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Backend", "Db", "Granular", "Networks", "Profiles", "Seed", "SpaceName", "Target"]
+from chamnet.ops import DType
+from chamnet.units import Granularity
+
+__all__ = [
+    "AsJson",
+    "Backend",
+    "Db",
+    "Dtype",
+    "Granular",
+    "Mismatch",
+    "Networks",
+    "Profiles",
+    "Seed",
+    "SpaceName",
+    "Target",
+    "Threads",
+]
 
 Target = Annotated[
     str | None,
@@ -26,13 +42,37 @@ Profiles = Annotated[
 ]
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", help="Backend to measure with. Default: the device's own.", show_default=False),
+    typer.Option(
+        "--backend",
+        help="Runtime: onnxruntime, litert, torch, torch-cuda. Default: as last profiled, else the device's own.",
+        show_default=False,
+    ),
+]
+Dtype = Annotated[
+    DType | None,
+    typer.Option(
+        "--dtype",
+        help="Element type. Default: as last profiled with that backend, else f32.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads that work. Default: the device profile's.", min=1, show_default=False),
 ]
 Granular = Annotated[
-    str,
+    Granularity | None,
     typer.Option(
         "--granularity",
-        help="What a table row times: block (a whole residual block) or op (one operator).",
+        help="What a table row times: op (one operator) or block (a whole residual block). Default: what predicts"
+        " best on the backend.",
+        show_default=False,
+    ),
+]
+Mismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-version-mismatch", help="Compare with a table of another runtime version all the same."
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed and same data give the same answer.", min=0)]

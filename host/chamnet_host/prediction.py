@@ -79,7 +79,7 @@ def predict(workspace: Workspace, network: Network) -> Prediction:
     """Predict a network on the workspace's target; without a table, all but its latency."""
     try:
         latency = workspace.latency.predict(network)
-        measured = workspace.table.networks.get(network.digest)
+        measured = workspace.network_rows.get(network.digest)
     except NotProfiledError:
         latency, measured = None, None
     return Prediction(network=network, latency=latency, measured=measured, top1=_top1(workspace, network))

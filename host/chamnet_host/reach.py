@@ -1,13 +1,17 @@
 """Reaching the agent of a device profile."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
 
 from chamnet_host.client import DeviceClient
 from chamnet_host.profiles import DeviceProfile
 from chamnet_host.transport.choice import transport_of
 
-__all__ = ["connect"]
+__all__ = ["Connect", "KeptConnection", "connect"]
+
+Connect = Callable[[], AbstractContextManager[DeviceClient]]
 
 
 @contextmanager
@@ -26,3 +30,46 @@ def connect(device: DeviceProfile) -> Iterator[DeviceClient]:
             yield client
     finally:
         transport.close()
+
+
+class KeptConnection:
+    """A connection that several steps use one after the other; it is opened anew after a step that failed.
+
+    What the agent's worker has built stays built between the steps.
+
+    Args:
+        open_one: Opens a connection.
+    """
+
+    def __init__(self, open_one: Connect) -> None:
+        self._open_one = open_one
+        self._held: ExitStack | None = None
+        self._client: DeviceClient | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[DeviceClient]:
+        """Lend the connection to a step."""
+        if self._client is None:
+            self._held = ExitStack()
+            self._client = self._held.enter_context(self._open_one())
+        try:
+            yield self._client
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it; harmless if there is none."""
+        held, self._held, self._client = self._held, None, None
+        if held is not None:
+            held.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """End it."""
+        self.close()

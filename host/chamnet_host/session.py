@@ -12,6 +12,7 @@ with Session.open("chamnet.db", target="local") as session:
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from chamnet.lut import Platform
 from chamnet.networks import Network
@@ -19,7 +20,9 @@ from chamnet.search import SearchSettings
 from chamnet.units import Granularity
 from chamnet_host.answer import Answer, search
 from chamnet_host.campaign import Progress, Tally, resolve_units, run_campaign
+from chamnet_host.planner import batches, default_granularity, find_effort, walks_through
 from chamnet_host.prediction import Prediction, predict
+from chamnet_host.reach import KeptConnection
 from chamnet_host.verification import Verification, verify
 from chamnet_host.workspace import Workspace
 
@@ -33,8 +36,11 @@ class Session(Workspace):
         self,
         *,
         effort: str = "quick",
-        granularity: Granularity = "block",
-        backend: str | None = None,
+        granularity: Granularity | None = None,
+        budgets_ms: Sequence[float] = (),
+        also: Sequence[Network] = (),
+        recalibrate: bool = False,
+        strict: bool = False,
         progress: Progress = lambda tally: None,
     ) -> Tally:
         """Measure what is missing on the target and store it; return what was stored.
@@ -43,30 +49,49 @@ class Session(Workspace):
 
         Args:
             effort: `quick`, `normal` or `full`.
-            granularity: What a row times, `op` or `block`.
-            backend: Backend to measure with; None for the profile's, else the agent's default.
+            granularity: What a row times, `op` or `block`; None for what predicts best on the backend.
+            budgets_ms: Latencies near which predictions matter most.
+            also: Networks, of the space or not, whose units are to be measured too.
+            recalibrate: Whether to measure the calibration networks anew.
+            strict: Whether to end on a loaded or throttled device, instead of labelling and repeating visits.
             progress: Called after every visit.
 
         Raises:
             DeviceLostError: The agent cannot be kept alive; what was measured is stored.
             StoreError: The store took no more; what it has is kept.
         """
-        plan = self.plan(effort, granularity)
-        with self.connect() as client:
-            platform = Platform.of(client.describe(), backend or self.device.backend or None)
-        lut_id, name = self.remember(platform, granularity), platform.backend
-        tally = run_campaign(
-            plan,
-            self.connect,
-            self.store,
-            lut_id=lut_id,
-            digest=platform.digest,
-            backend=name,
-            progress=progress,
-        )
-        resolve_units(plan.units, self.connect, self.store, lut_id=lut_id, backend=name)
+        wanted, tally = find_effort(effort), Tally()
+        with KeptConnection(self.connect) as connect:
+            with connect() as client:
+                platform = self.platform_now(client)
+            granularity = granularity or default_granularity(platform.backend, self.space.dtype)
+            lut_id = self.remember(platform, granularity)
+            self.forget_table()
+            session = self._calibration_session(platform, anew=recalibrate)
+            planned = batches(self, wanted, platform, granularity, budgets_ms=budgets_ms, session=session)
+            for batch in chain(planned, walks_through(also, granularity)):
+                run_campaign(
+                    batch,
+                    connect,
+                    self.store,
+                    lut_id=lut_id,
+                    digest=platform.digest,
+                    backend=platform.backend,
+                    progress=progress,
+                    tally=tally,
+                    strict=strict,
+                )
+                units = [unit for network in batch.walks for unit in network.units(granularity)]
+                resolve_units(units, connect, self.store, lut_id=lut_id, backend=platform.backend)
         self.forget_table()
         return tally
+
+    def _calibration_session(self, platform: Platform, *, anew: bool) -> int:
+        """Return the number of the calibration that counts, after starting a new one if asked."""
+        key = f"session:{platform.digest}:{self.space.digest}"
+        number = int(self.store.get(key) or 0) + anew
+        self.store.put(key, str(number))
+        return number
 
     def predict(self, network: Network) -> Prediction:
         """Predict a network's latency on the target, and its accuracy."""

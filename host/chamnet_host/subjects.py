@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from chamnet.errors import ConfigError
-from chamnet.networks import Architecture, Network, find
+from chamnet.networks import Architecture, Network, find, load_all
 from chamnet.space import SearchSpace
 
-__all__ = ["LAST_SEARCH", "read_networks"]
+__all__ = ["LAST_SEARCH", "published_networks", "read_networks"]
 
 LAST_SEARCH = "last_search"  # where a workspace keeps what `search` found
 
@@ -20,7 +20,7 @@ def read_networks(texts: list[str], space: SearchSpace, last_search: str | None)
     Args:
         texts: Each a published name, a genome of `space`, a JSON file (an architecture, or what `search`
             wrote), `best` for the winners of the last search, or `best:2` for one of them.
-        space: Space of the genomes.
+        space: Space of the genomes; its element type is that of every network returned.
         last_search: JSON of the last search in this workspace; None if there was none.
 
     Raises:
@@ -29,8 +29,14 @@ def read_networks(texts: list[str], space: SearchSpace, last_search: str | None)
     networks: dict[str, Network] = {}
     for text in texts:
         for network in _read(text, space, last_search):
-            networks.setdefault(network.digest, network)
+            cast = network.cast(space.dtype)
+            networks.setdefault(cast.digest, cast)
     return list(networks.values())
+
+
+def published_networks(space: SearchSpace) -> list[Network]:
+    """Return every published network, with the element type of a space."""
+    return [published.build().cast(space.dtype) for published in load_all().values()]
 
 
 def _read(text: str, space: SearchSpace, last_search: str | None) -> list[Network]:

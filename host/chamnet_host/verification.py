@@ -4,22 +4,22 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from statistics import median
 from typing import Any
 
-from chamnet.errors import DeviceError, UnsupportedOpError
-from chamnet.lut import Platform, Row
-from chamnet.lut.table import summarise, visit_ms
+from chamnet.errors import DeviceError, NotProfiledError, UnsupportedOpError
+from chamnet.lut import NETWORK_POLICY, Platform, Request, Row, loop_request
+from chamnet.lut.regimes import Regimes
+from chamnet.lut.table import summarise
 from chamnet.networks import Network
-from chamnet.records import Item, Policy, Visit
+from chamnet.records import Item, Visit
+from chamnet.stats import split_half
 from chamnet_host.client import DeviceClient
 from chamnet_host.prediction import Prediction, predict
 from chamnet_host.workspace import Workspace
 
 __all__ = ["Verification", "measure_model", "verify"]
 
-_LAPS = 8  # runs a visit; many short visits beat few long ones on a machine that drifts
-_VISITS = 20
+_VISITS = 20  # many short visits beat few long ones on a machine that drifts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,13 @@ class Verification:
         prediction: What was predicted before measuring.
         row: What was measured now.
         split_half: Relative difference between the medians of odd and even visits: the noise of the truth.
+        platform: What it was measured on.
     """
 
     prediction: Prediction
     row: Row
     split_half: float
+    platform: Platform
 
     @property
     def error(self) -> float | None:
@@ -69,23 +71,28 @@ def verify(
         DeviceError: The agent was lost or a network could not be measured.
         UnsupportedOpError: The backend cannot run a network.
     """
-    with workspace.connect() as client:
-        platform = Platform.of(client.describe(), workspace.device.backend or None)
-        lut_id = workspace.remember(platform)
+    with workspace.connect_measured() as client:
+        platform, regimes = _measured_on(workspace, client)
+        lut_id = workspace.store.add_platform(platform)  # not the table's where a mismatch is allowed
         predictions = [predict(workspace, network) for network in networks]
         taken: dict[str, list[Visit]] = {network.digest: [] for network in networks}
         run = secrets.token_hex(8)
         for number in range(visits):
-            items = [
-                _item(network, f"{platform.digest}/{network.digest}/verify/{run}/{number}")
-                for network in networks
-            ]
-            for network, visit in zip(networks, _measure(client, items, platform), strict=True):
+            request = loop_request(networks, f"{platform.digest}/verify/{run}/{number}")
+            for network, visit in zip(networks, _measure(client, request, platform), strict=True):
                 workspace.store.append(lut_id, "network", network.digest, "loop", visit, name=network.name)
                 _check(visit, network.name)
                 taken[network.digest].append(visit)
                 progress(number * len(networks) + networks.index(network) + 1, visits * len(networks))
-    return [_verification(p, taken[p.network.digest]) for p in predictions]
+    return [_verification(p, taken[p.network.digest], regimes, platform) for p in predictions]
+
+
+def _measured_on(workspace: Workspace, client: DeviceClient) -> tuple[Platform, Regimes]:
+    """Return what is measured on, and how its visits compare; a target without a table has nothing to compare with."""
+    try:
+        return workspace.platform_measured(client), workspace.latency.regimes
+    except NotProfiledError:
+        return workspace.platform_now(client), Regimes({}, {})
 
 
 def measure_model(
@@ -96,7 +103,7 @@ def measure_model(
     visits: int = _VISITS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Row, float, Platform]:
-    """Measure a user's own ONNX model on the target; return its row, split-half noise and the platform.
+    """Measure a user's own model on the target; return its row, split-half noise and the platform.
 
     Raises:
         DeviceError: The agent was lost or the model broke it.
@@ -106,26 +113,24 @@ def measure_model(
     run = secrets.token_hex(8)
     taken = []
     with workspace.connect() as client:
-        platform = Platform.of(client.describe(), workspace.device.backend or None)
-        lut_id = workspace.remember(platform)
+        platform = workspace.platform_now(client)
+        lut_id = workspace.store.add_platform(platform)
         for number in range(visits):
-            item = Item(visit_id=f"{platform.digest}/{digest}/model/{run}/{number}", name=name, model=model)
-            (visit,) = _measure(client, [item], platform)
+            item = Item(visit_id=f"{platform.digest}/model/{run}/{number}/{digest}", name=name, model=model)
+            request = Request(NETWORK_POLICY, (item,), "model", (digest,))
+            (visit,) = _measure(client, request, platform)
             workspace.store.append(lut_id, "model", digest, "loop", visit, name=name)
             _check(visit, name)
             taken.append(visit)
             progress(number + 1, visits)
-    return summarise("model", digest, name, taken), _split_half(taken), platform
+    row = summarise("model", digest, name, taken, Regimes({}, {}), mode="loop")
+    return row, split_half(row.visits_ms), platform
 
 
-def _item(network: Network, visit_id: str) -> Item:
-    return Item(visit_id=visit_id, name=network.name, blocks=tuple(block.key for block in network.blocks))
-
-
-def _measure(client: DeviceClient, items: Sequence[Item], platform: Platform) -> list[Visit]:
-    policy = Policy(mode="loop", laps=_LAPS, warmup_laps=2, noops=0, timeout_s=60.0)
-    visits = {visit.visit_id: visit for visit in client.measure(items, policy, backend=platform.backend)}
-    return [visits[item.visit_id] for item in items]
+def _measure(client: DeviceClient, request: Request, platform: Platform) -> list[Visit]:
+    made = client.measure(request.items, request.policy, backend=platform.backend)
+    visits = {visit.visit_id: visit for visit in made}
+    return [visits[item.visit_id] for item in request.items]
 
 
 def _check(visit: Visit, name: str) -> None:
@@ -135,14 +140,11 @@ def _check(visit: Visit, name: str) -> None:
         raise DeviceError(f"{name}: {visit.status} on the device: {visit.message}")
 
 
-def _verification(prediction: Prediction, visits: list[Visit]) -> Verification:
+def _verification(
+    prediction: Prediction, visits: list[Visit], regimes: Regimes, platform: Platform
+) -> Verification:
     network = prediction.network
-    row = summarise("network", network.digest, network.name, visits)
-    return Verification(prediction=prediction, row=row, split_half=_split_half(visits))
-
-
-def _split_half(visits: Sequence[Visit]) -> float:
-    """Return how far the medians of odd and even visits differ, relative to their mean."""
-    medians_ms = [visit_ms(visit) for visit in visits]
-    odd, even = median(medians_ms[::2]), median(medians_ms[1::2] or medians_ms)
-    return abs(odd - even) / ((odd + even) / 2)
+    row = summarise("network", network.digest, network.name, visits, regimes, mode="loop")
+    return Verification(
+        prediction=prediction, row=row, split_half=split_half(row.visits_ms), platform=platform
+    )

@@ -1,32 +1,30 @@
 """A workspace: one store, one target, one space, and the predictors that follow from them."""
 
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from chamnet.errors import ConfigError, NotProfiledError
-from chamnet.lut import EFFORTS, LatencyTable, Plan, Platform, Store, calibration_networks, make_plan
+from chamnet.lut import LatencyTable, Platform, Row, Store, calibration_networks
 from chamnet.machine import read_machine
 from chamnet.networks import Network
+from chamnet.ops import DType
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.predictors.space_accuracy import SpaceAccuracy
 from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_grid
 from chamnet.units import Granularity
 from chamnet_host.client import DeviceClient
+from chamnet_host.derived import kept_latency, kept_tables
 from chamnet_host.profiles import DeviceProfile, find_profile
 from chamnet_host.reach import connect
 
 __all__ = ["Workspace"]
-
-_TABLES_VERSION = 1  # of the cached link tables
 
 
 class Workspace:
@@ -38,11 +36,23 @@ class Workspace:
         space: The search space.
         seed: Of everything random.
         recipe: Training recipe that accuracies are predicted for; None for the predictor's default.
+        backend: Whose table to use; None for the one profiled last.
+        allow_version_mismatch: Whether to compare a table with a runtime of another version.
     """
 
     def __init__(
-        self, store: Store, device: DeviceProfile, space: SearchSpace, *, seed: int, recipe: str | None
+        self,
+        store: Store,
+        device: DeviceProfile,
+        space: SearchSpace,
+        *,
+        seed: int,
+        recipe: str | None,
+        backend: str | None = None,
+        allow_version_mismatch: bool = False,
     ) -> None:
+        self.backend = backend
+        self.allow_version_mismatch = allow_version_mismatch
         self.store = store
         self.device = device
         self.space = space
@@ -60,6 +70,10 @@ class Workspace:
         seed: int = 0,
         recipe: str | None = None,
         create: bool = True,
+        backend: str | None = None,
+        dtype: DType | None = None,
+        threads: int | None = None,
+        allow_version_mismatch: bool = False,
     ) -> Self:
         """Open a workspace.
 
@@ -71,6 +85,10 @@ class Workspace:
             seed: Of everything random.
             recipe: Training recipe that accuracies are predicted for; None for the predictor's default.
             create: Whether to make the store where there is none.
+            backend: Whose table to use or make; None: the last profiled one, else the device's own.
+            dtype: Element type of the networks; None: as last profiled with that backend, else f32.
+            threads: That work; None for the device profile's.
+            allow_version_mismatch: Whether to compare a table with a runtime of another version.
 
         Raises:
             ConfigError: Unknown target or space.
@@ -85,7 +103,18 @@ class Workspace:
         except BaseException:
             store.close()
             raise
-        return cls(store, device, loaded, seed=seed, recipe=recipe)
+        if threads:
+            device = replace(device, threads=threads)
+        chosen = dtype or _last_dtype(store, device.name, backend)
+        return cls(
+            store,
+            device,
+            replace(loaded, dtype=chosen),
+            seed=seed,
+            recipe=recipe,
+            backend=backend,
+            allow_version_mismatch=allow_version_mismatch,
+        )
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -106,23 +135,60 @@ class Workspace:
         """
         return connect(self.device)
 
-    def plan(self, effort: str, granularity: Granularity) -> Plan:
-        """Return what an effort measures.
+    def connect_measured(self) -> AbstractContextManager[DeviceClient]:
+        """Open a connection as `connect` does, to an agent with as many threads as made the table, if there is one.
 
         Raises:
-            ConfigError: Unknown effort.
+            DeviceError: No agent can be reached or started.
+            TokenError: It refuses the token.
         """
-        if effort not in EFFORTS:
-            raise ConfigError(f"unknown effort {effort!r}; known: {', '.join(EFFORTS)}")
-        return make_plan(self.grid(granularity), EFFORTS[effort], seed=self.seed)
+        try:
+            return connect(replace(self.device, threads=self.measured[1].threads))
+        except NotProfiledError:
+            return self.connect()
+
+    def platform_now(self, client: DeviceClient) -> Platform:
+        """Return the platform that the target's agent measures on now, with the workspace's backend.
+
+        Raises:
+            ConfigError: The device has no such backend, or cannot run the space's element type.
+        """
+        info = client.describe()
+        name = self.backend or self.device.backend or None
+        platform = Platform.of(info, name)
+        component = info.backend(platform.backend)
+        if component and self.space.dtype not in component.dtypes:
+            raise ConfigError(
+                f"backend {platform.backend!r} runs {', '.join(component.dtypes)}, not {self.space.dtype}; choose another"
+                " with --backend or --dtype"
+            )
+        return platform
+
+    def platform_measured(self, client: DeviceClient) -> Platform:
+        """Return the platform of the target's table, if the agent measures on the same now.
+
+        Raises:
+            NotProfiledError: It was never profiled.
+            ConfigError: The runtime has another version than the table, or the device is another; says what to do.
+        """
+        _, table = self.measured
+        now = Platform.of(client.describe(), table.backend)
+        if now != table and not self.allow_version_mismatch:
+            raise ConfigError(
+                f"the table of {self.device.name!r} was measured on {table}, the device now has {now}: profile it anew"
+                " (`chamnet-host profile`), or compare all the same with --allow-version-mismatch"
+            )
+        return now
 
     def remember(self, platform: Platform, granularity: Granularity | None = None) -> int:
         """Make a platform the target's table, and the target the workspace's last one; return the table's id."""
-        lut_id = self.store.add_platform(platform)
-        self.store.put(f"table:{self.device.name}", platform.digest)
-        self.store.put("last_target", self.device.name)
+        lut_id, name, put = self.store.add_platform(platform), self.device.name, self.store.put
+        for key in (f"table:{name}", f"table:{name}:{platform.backend}"):
+            put(key, platform.digest)
+        put("last_target", name)
+        put(f"dtype:{platform.digest}", self.space.dtype)
         if granularity:
-            self.store.put(f"granularity:{platform.digest}:{self.space.name}", granularity)
+            put(f"granularity:{platform.digest}:{self.space.name}:{self.space.dtype}", granularity)
         return lut_id
 
     @cached_property
@@ -134,10 +200,11 @@ class Workspace:
         """
         name, store = self.device.name, self.store
         hint = f"run `chamnet-host profile --target {name}` first (about a minute)"
-        digest = store.get(f"table:{name}")
+        digest = store.get(f"table:{name}:{self.backend}" if self.backend else f"table:{name}")
         held = {platform.digest: (lut_id, platform) for lut_id, platform in store.platforms().items()}
         if digest not in held:
-            raise NotProfiledError(f"target {name!r} has not been profiled in {store.path}; {hint}")
+            what = f"{name!r} with backend {self.backend!r}" if self.backend else repr(name)
+            raise NotProfiledError(f"target {what} has not been profiled in {store.path}; {hint}")
         lut_id, platform = held[digest]
         if self.device.transport == "local" and platform.device != read_machine().identity:
             raise NotProfiledError(
@@ -148,14 +215,14 @@ class Workspace:
 
     def forget_table(self) -> None:
         """Read the table anew when it is next asked for: something was measured."""
-        for name in ("measured", "table", "latency", "cost_tables", "space_accuracy"):
+        for name in ("measured", "table", "network_rows", "latency", "cost_tables", "space_accuracy"):
             self.__dict__.pop(name, None)
 
     @property
     def granularity(self) -> Granularity:
         """Granularity the target was last profiled at in this space."""
-        key = f"granularity:{self.measured[1].digest}:{self.space.name}"
-        return "op" if self.store.get(key) == "op" else "block"
+        key = f"granularity:{self.measured[1].digest}:{self.space.name}:{self.space.dtype}"
+        return "block" if self.store.get(key) == "block" else "op"
 
     @cached_property
     def table(self) -> LatencyTable:
@@ -163,14 +230,33 @@ class Workspace:
         return LatencyTable.load(self.store, self.measured[0])
 
     @cached_property
+    def network_rows(self) -> Mapping[str, Row]:
+        """Rows of the networks measured whole on the target, by digest."""
+        return LatencyTable.load(self.store, self.measured[0], "network").networks
+
+    @property
+    def walked(self) -> set[str]:
+        """Digests of the networks whose units were visited on the target."""
+        prefix = f"{self.measured[1].digest}/walk/"
+        walks = (
+            visit_id for visit_id in self.store.visit_ids(self.measured[0]) if visit_id.startswith(prefix)
+        )
+        return {visit_id.split("/")[4] for visit_id in walks}
+
+    @cached_property
     def calibration(self) -> tuple[Network, ...]:
-        """The networks that latency is calibrated on."""
-        return calibration_networks(self.space, seed=self.seed)
+        """The networks that latency is calibrated on; chosen once and kept."""
+        key = f"calibration:{self.space.digest}:{self.seed}"
+        if (held := self.store.get(key)) is not None:
+            return tuple(self.space.decode(genome) for genome in json.loads(held))
+        networks = calibration_networks(self.space, self.macs, seed=self.seed)
+        self.store.put(key, json.dumps([self.space.genome(network.architecture) for network in networks]))
+        return networks
 
     @cached_property
     def latency(self) -> LatencyPredictor:
-        """Latency predictor of the target."""
-        return LatencyPredictor.fit(self.table, self.calibration, self.granularity)
+        """Latency predictor of the target; kept in the store once fitted."""
+        return kept_latency(self)
 
     @cached_property
     def accuracy(self) -> AccuracyPredictor:
@@ -193,23 +279,15 @@ class Workspace:
         return {}
 
     @cached_property
+    def macs(self) -> CostTables:
+        """MACs of the space's networks."""
+        grid = next(iter(self._grids.values()), None) or self.grid("block")  # the smaller one to build
+        return grid.tables([unit.macs for unit in grid.units])
+
+    @cached_property
     def cost_tables(self) -> dict[str, CostTables]:
         """Link tables of latency (ms), MACs, params and weight bytes; kept in the store once computed."""
-        lut_id, platform = self.measured
-        kind = f"tables:{platform.digest}:{self.space.digest}:"
-        state = self.store.state(lut_id, [network.digest for network in self.calibration])
-        key = f"{kind}{_TABLES_VERSION}:{self.granularity}:{self.seed}:{state}"
-        if (held := self.store.cached(key)) is not None:
-            return _unpack(held, self.space)
-        grid = self.grid(self.granularity)
-        tables = {
-            "latency_ms": self.latency.tables(grid),
-            "macs": grid.tables([unit.macs for unit in grid.units]),
-            "params": grid.tables([unit.params for unit in grid.units]),
-            "weight_bytes": grid.tables([unit.weight_bytes for unit in grid.units]),
-        }
-        self.store.cache(key, _pack(tables), replaces=kind)
-        return tables
+        return kept_tables(self)
 
 
 def _device(store: Store, target: str, profiles: Path | None) -> DeviceProfile:
@@ -222,21 +300,7 @@ def _device(store: Store, target: str, profiles: Path | None) -> DeviceProfile:
         return DeviceProfile(name=target, transport="absent")
 
 
-def _pack(tables: dict[str, CostTables]) -> bytes:
-    arrays = {f"{name}.{i}": part for name, t in tables.items() for i, part in enumerate(t.tables)}
-    axes = json.dumps(next(iter(tables.values())).axes)
-    file = io.BytesIO()
-    np.savez(file, axes=np.frombuffer(axes.encode(), dtype=np.uint8), allow_pickle=False, **arrays)
-    return file.getvalue()
-
-
-def _unpack(data: bytes, space: SearchSpace) -> dict[str, CostTables]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        axes: Sequence[Sequence[int]] = json.loads(arrays["axes"].tobytes())
-        names = dict.fromkeys(name.rpartition(".")[0] for name in arrays.files if name != "axes")
-        return {
-            name: CostTables(
-                space, tuple(map(tuple, axes)), tuple(arrays[f"{name}.{i}"] for i in range(len(axes)))
-            )
-            for name in names
-        }
+def _last_dtype(store: Store, target: str, backend: str | None) -> DType:
+    """Return the element type that a target was last profiled with."""
+    digest = store.get(f"table:{target}:{backend}" if backend else f"table:{target}")
+    return "int8" if store.get(f"dtype:{digest}") == "int8" else "f32"

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from chamnet.lut import EFFORTS
 from chamnet.models import identity_model
 
-pytestmark = pytest.mark.e2e
-TINY = Path(__file__).parents[1] / "data" / "tiny-mobile.toml"
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+DATA = Path(__file__).parents[1] / "data"
+TINY, SMALL = DATA / "tiny-mobile.toml", DATA / "small-mobile.toml"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Ask = Callable[..., Any]
 
@@ -65,7 +68,7 @@ def test_predict_explains_every_unit(ask: Ask, profiled: Path) -> None:
 
 
 def test_networks_equal_the_oracles(ask: Ask, tmp_path: Path) -> None:
-    oracles = json.loads((TINY.parent / "network_oracles.json").read_text())
+    oracles = json.loads((DATA / "network_oracles.json").read_text())
     listed = {network["name"]: network for network in ask("networks", cwd=tmp_path)["networks"]}
     assert set(listed) == set(oracles)
     for name, oracle in oracles.items():
@@ -159,8 +162,17 @@ def test_status_and_devices_and_dry_run(ask: Ask, profiled: Path) -> None:
     assert table["failures"] == {}
     (device,) = [d for d in ask("devices", cwd=profiled)["devices"] if d["target"] == "local"]
     assert device["reachable"]
+
+
+def test_a_dry_run_says_what_it_would_take(ask: Ask, cli: Run, profiled: Path, tmp_path: Path) -> None:
     planned = ask("profile", "--dry-run", "--space", TINY, cwd=profiled)
-    assert planned["rows"] == planned["grid"]
+    assert planned["walks"] == planned["grid"] == 90  # a small space needs fewer walks
+    assert planned["networks"] == 10
+    assert planned["minutes"] > 0
+    assert planned["visits_stored"] > 1_000
+    said = cli("profile", "--dry-run", "--effort", "normal", cwd=tmp_path).stdout
+    assert f"{EFFORTS['normal'].walks:,} walks through networks of chamnet-mobile" in said
+    assert "0 visits are stored" in said
 
 
 def test_a_second_profile_measures_nothing(ask: Ask, profiled: Path) -> None:
@@ -169,12 +181,156 @@ def test_a_second_profile_measures_nothing(ask: Ask, profiled: Path) -> None:
     assert body["visits"]["stored_before"] == body["visits"]["planned"]
 
 
-def test_operators_can_be_the_unit(ask: Ask, profiled: Path, tmp_path: Path) -> None:
-    ask("profile", "--granularity", "op", "--space", TINY, cwd=tmp_path)
-    assert (
-        ask("search", "-b", "20ms", "--space", TINY, cwd=tmp_path)["best"]["predicted"]["latency_ms"]["value"]
-        > 0
+def test_blocks_can_be_the_unit(ask: Ask, tmp_path: Path) -> None:
+    body = ask("profile", "--granularity", "block", "--space", SMALL, cwd=tmp_path)
+    assert body["granularity"] == "block"
+    best = ask("search", "-b", "20ms", "--space", SMALL, cwd=tmp_path)["best"]
+    assert best["predicted"]["latency_ms"]["value"] > 0
+    (row, *_) = ask("lut", "show", "+skip", cwd=tmp_path)["rows"]
+    assert len(row["executed"]) > 1  # several operators of the runtime in one row
+
+
+def test_another_runtime_and_element_type(ask: Ask, cli: Run, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    options = ("--space", SMALL)
+    body = ask("profile", "--backend", "litert", "--dtype", "int8", *options, cwd=tmp_path)
+    assert "litert" in body["platform"]
+    assert (body["dtype"], body["failed"]) == ("int8", 0)
+    # From here on nothing repeats backend and element type: the last ones profiled are meant.
+    best = ask("search", "-b", "20ms", *options, cwd=tmp_path)["best"]
+    (network,) = ask("verify", "best", "--visits", "4", *options, cwd=tmp_path)["networks"]
+    assert network["predicted"]["latency_ms"]["value"] == best["predicted"]["latency_ms"]["value"]
+    assert abs(network["error"]) < 1
+    rows = ask("lut", "show", cwd=tmp_path)["rows"]
+    assert all(":int8:" in row["key"] for row in rows)
+    assert ask("profile", *options, "--backend", "litert", cwd=tmp_path)["visits"]["stored"] == 0
+    (table,) = ask("status", cwd=tmp_path)["tables"]
+    assert "litert" in table["platform"]
+
+
+def test_a_table_says_how_sure_each_row_is(ask: Ask, cli: Run, profiled: Path) -> None:
+    body = ask("lut", "show", "conv1x1", "--limit", "5", cwd=profiled)
+    assert body["total"] > 5 == len(body["rows"])
+    latencies_ms = [row["latency_ms"] for row in body["rows"]]
+    assert latencies_ms == sorted(latencies_ms, reverse=True)
+    for row in body["rows"]:
+        assert row["kind"] == "unit"
+        assert row["visits"] > 1
+        assert row["state"] in ("few visits", "unsettled", "settled", "unstable")
+        assert row["error"] is None or row["error"] > 0
+        assert row["executed"]
+    shown = cli("lut", "show", "conv1x1", "--limit", "5", cwd=profiled).stdout
+    heading = next(line for line in shown.splitlines() if "executed as" in line)
+    assert re.split(r"\s{2,}", heading.strip()) == [
+        "unit", "ms", "error", "visits", "state", "shared with", "executed as"
+    ]  # fmt: skip
+    networks = ask("lut", "show", "--networks", cwd=profiled)
+    assert {row["kind"] for row in networks["rows"]} == {"network"}
+
+
+VALIDATE = ("lut", "validate", "--space", TINY, "--networks", "3", "--visits", "2")
+
+
+@pytest.fixture(scope="module")
+def validated(ask: Ask, profiled: Path) -> Any:
+    """The answer of a first validation; its page is `accuracy.html`."""
+    return ask(*VALIDATE, "--html", "accuracy.html", cwd=profiled)
+
+
+def visits_stored(ask: Ask, folder: Path) -> int:
+    (table,) = ask("status", cwd=folder)["tables"]
+    visits: int = table["visits"]
+    return visits
+
+
+def test_predictions_are_judged_on_fresh_networks(validated: Any) -> None:
+    assert validated.keys() >= {"target", "platform", "measured_on", "seed", "visits", "reports", "networks"}
+    assert validated["platform"] == validated["measured_on"]
+    assert 0 <= validated["seed"] < 10**6
+    report = validated["reports"]["random"]
+    assert report["groups"] == ["random"]
+    whole, *_ = report["classes"]
+    assert whole["name"] == "all"
+    assert whole["predictor"]["count"] == 3
+    assert whole["predictor"]["interval"].keys() >= {"inside", "share", "low", "high", "consistent"}
+    assert [each["name"] for each in whole["baselines"]] == [
+        "MACs",
+        "MACs and weight bytes",
+        "sum of isolated operators",
+        "sum of isolated operators, scaled",
+        "sum of isolated blocks",
+        "sum of isolated blocks, scaled",
+    ]
+    assert len(validated["networks"]) == 3
+    errors = []
+    for network in validated["networks"]:
+        assert network["group"] == "random"
+        assert 20e6 <= network["macs"] <= 700e6
+        assert len(network["visits_ms"]) == 2
+        assert network["low_ms"] < network["predicted_ms"] < network["high_ms"]
+        assert set(network["sums_ms"]) == {"isolated operators", "isolated blocks"}
+        errors.append(abs(network["error"]))
+    assert whole["predictor"]["mape"] == pytest.approx(sum(errors) / 3)
+
+
+def test_a_validation_is_a_page_to_look_at(validated: Any, profiled: Path) -> None:
+    page = (profiled / "accuracy.html").read_text(encoding="utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert f"seed {validated['seed']}" in page
+    for network in validated["networks"]:
+        assert network["name"] in page
+    assert not re.search(r"(src|href)=.?https?://", page)  # complete in itself
+
+
+def test_a_validation_continues_with_its_seed(ask: Ask, cli: Run, validated: Any, profiled: Path) -> None:
+    before = visits_stored(ask, profiled)
+    done = cli(*VALIDATE, "--seed", validated["seed"], cwd=profiled)
+    assert visits_stored(ask, profiled) == before
+    assert f"seed {validated['seed']}" in done.stderr
+    assert "3 random networks" in done.stdout
+    assert all(network["name"] in done.stdout for network in validated["networks"][:1])
+    again = ask(*VALIDATE, "--seed", validated["seed"], cwd=profiled)
+    assert again["networks"] == validated["networks"]
+    markdown = cli(*VALIDATE, "--seed", validated["seed"], "--markdown", cwd=profiled).stdout
+    assert markdown.startswith("### ")
+    assert "| --" in markdown
+
+
+def test_without_naive_tables_there_are_fewer_baselines(ask: Ask, validated: Any, profiled: Path) -> None:
+    body = ask(*VALIDATE, "--seed", validated["seed"], "--no-naive", cwd=profiled)
+    whole, *_ = body["reports"]["random"]["classes"]
+    assert [each["name"] for each in whole["baselines"]] == ["MACs", "MACs and weight bytes"]
+
+
+def broken(folder: Path, env: dict[str, str], package: str) -> dict[str, str]:
+    """Return an environment in which a runtime is installed, but does not load."""
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").write_text(
+        '__version__ = "9.9"\nraise ImportError("libz.so.9: missing")\n'
     )
+    return {**env, "PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("package", "backend"), [("onnxruntime", "onnxruntime"), ("tflite_runtime", "litert")]
+)
+def test_an_installed_runtime_that_does_not_load_is_one_clear_error(
+    tmp_path: Path, env: dict[str, str], package: str, backend: str
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    settings = broken(hidden, env, package)
+    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['ai_edge_litert'] = None\n")
+    command = [sys.executable, "-m", "chamnet_host", "profile", "--backend", backend, "--space", str(SMALL)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 2
+    assert "libz.so.9: missing" in done.stderr
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
 
 
 @pytest.mark.parametrize(
@@ -192,8 +348,19 @@ def test_operators_can_be_the_unit(ask: Ask, profiled: Path, tmp_path: Path) -> 
         (("serch",), "No such command"),
         (("predict", "chamnet-z"), "unknown network 'chamnet-z'; did you mean"),
         (("profile", "--effort", "huge"), "unknown effort 'huge'; known: quick"),
-        (("profile", "--backend", "tflite", "--space", TINY), "tflite"),
-        (("profile", "--granularity", "layer"), "unknown granularity"),
+        (("profile", "--backend", "tflite", "--space", TINY), "'tflite' does not work on "),
+        (("profile", "--backend", "torch", "--dtype", "int8", "--space", TINY), "'torch' runs f32, not int8"),
+        (("profile", "--dtype", "int4"), "int4"),
+        (("profile", "--threads", "999", "--space", TINY), "--threads 999"),
+        (("profile", "--threads", "0"), "'--threads': Input should be greater than or equal to 1"),
+        (("profile", "--near", "8MMACs", "--space", TINY), "--near 8MMACs: give a latency, such as 8ms"),
+        (("profile", "--near", "soon", "--space", TINY), "not a number with a unit"),
+        (("profile", "--also", "chamnet-z", "--space", TINY), "did you mean"),
+        (("lut", "show", "--backend", "litert"), "with backend 'litert' has not been profiled"),
+        (("lut", "validate", "--networks", "2"), "--networks"),
+        (("lut", "validate", "--space", TINY, "--networks", "999"), "ask for fewer with --networks"),
+        (("lut", "validate", "--space", TINY, "--backend", "litert"), "has not been profiled"),
+        (("profile", "--granularity", "layer"), "layer"),
         (("export", "chamnet-a", "-f", "tf", "-o", "x"), "unknown format"),
         (("measure", "no.onnx"), "cannot be read"),
         (("profile", "-t", "127.0.0.1:1", "--space", TINY), "127.0.0.1:1"),

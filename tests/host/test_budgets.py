@@ -25,7 +25,7 @@ def workspace(measured: bool = True) -> Workspace:
         device=SimpleNamespace(name="board"),
         space=GRID.space,
         store=SimpleNamespace(get=lambda key: None),
-        table=SimpleNamespace(networks=rows),
+        network_rows=rows,
         latency=SimpleNamespace(predict=lambda network: SimpleNamespace(value=9.0)),
     )
     return cast(Workspace, made)

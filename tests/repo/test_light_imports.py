@@ -5,19 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("botorch", "gpytorch", "onnx", "pandas", "pyarrow", "rich", "scipy", "sklearn", "torch", "typer")
+RUNTIMES = ("ai_edge_litert", "onnxruntime", "tflite_runtime", "torch")
 # The command line itself is made of typer and rich.
-HEAVY_FOR_HOST = (
-    "botorch",
-    "gpytorch",
-    "onnx",
-    "onnxruntime",
-    "pandas",
-    "pyarrow",
-    "scipy",
-    "sklearn",
-    "torch",
-)
+HEAVY_FOR_HOST = ("botorch", "gpytorch", "onnx", "pandas", "pyarrow", "scipy", "sklearn", *RUNTIMES)
+HEAVY = (*HEAVY_FOR_HOST, "rich", "typer")
 
 
 def loaded_by(module: str) -> set[str]:
@@ -33,6 +24,7 @@ def loaded_by(module: str) -> set[str]:
     [
         ("chamnet_agent.server", HEAVY),
         ("chamnet_agent.cli", HEAVY),
+        ("chamnet_agent.worker", HEAVY),
         ("chamnet_host.cli", HEAVY_FOR_HOST),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TINY = ROOT / "tests" / "data" / "tiny-mobile.toml"
+SMALL = ROOT / "tests" / "data" / "small-mobile.toml"
 READMES = [ROOT / "README.md", ROOT / "host" / "README.md"]
 
 
@@ -19,13 +19,14 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_runs(readme: Path, tmp_path: Path) -> None:
     (code,) = blocks(readme, "python")
-    small = code.replace('target="local"', f'target="local", space={str(TINY)!r}').replace('"40%"', '"80%"')
+    small = code.replace('target="local"', f'target="local", space={str(SMALL)!r}').replace('"40%"', '"99%"')
     assert small != code
     env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-    subprocess.run([sys.executable, "-c", small], cwd=tmp_path, env=env, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", small], cwd=tmp_path, env=env, check=True, timeout=300)
 
 
 def commands() -> list[list[str]]:

@@ -9,14 +9,18 @@ import typer
 from chamnet.errors import NotProfiledError
 from chamnet.lut import LatencyTable, Platform, Row, Store
 from chamnet.units import Unit
-from chamnet_host.options import DB, AsJson, Db, Profiles, Target
+from chamnet_host.commands.validate import validate_command
+from chamnet_host.options import DB, AsJson, Backend, Db, Profiles, Target
 from chamnet_host.output import print_json, print_table, print_text
 from chamnet_host.session import Session
 from chamnet_host.tablefile import export_visits, import_visits
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Look at tables, export and import them, compare two.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look at tables, validate them, export and import them, compare two."
+)
+app.command(name="validate")(validate_command)
 
 
 @app.command()
@@ -30,6 +34,7 @@ def show(
         ),
     ] = "",
     target: Target = None,
+    backend: Backend = None,
     limit: Annotated[int, typer.Option(help="Rows to print; 0 for all.", min=0)] = 20,
     networks: Annotated[bool, typer.Option("--networks", help="Whole networks instead of units.")] = False,
     db: Db = DB,
@@ -40,7 +45,7 @@ def show(
 
     Example: `chamnet-host lut show conv1x1 --limit 50`
     """
-    with Session.open(db, target=target, profiles=profiles, create=False) as session:
+    with Session.open(db, target=target, profiles=profiles, create=False, backend=backend) as session:
         lut_id, platform = session.measured
         rows = session.table.networks if networks else session.table.units
         executed = session.store.executed(lut_id)
@@ -56,14 +61,18 @@ def show(
         (
             row.name or row.key,
             f"{row.latency_ms:.4f}",
-            _percent(row.spread),
+            _percent(row.error),
             str(row.visits),
-            str(row.samples),
+            row.state,
+            str(len(row.shared)) if row.shared else "",
+            " + ".join(executed.get(row.key, ())),
         )
         for row in chosen
     ]
     print_table(
-        ("network" if networks else "unit", "ms", "spread", "visits", "samples"), cells, str(platform)
+        ("network" if networks else "unit", "ms", "error", "visits", "state", "shared with", "executed as"),
+        cells,
+        str(platform),
     )
     print_text(
         f"{len(chosen)} of {total:,} rows (the table has {len(rows):,}); one empty call takes {session.table.noop_ms * 1e3:.1f} us"
@@ -174,6 +183,9 @@ def _row_body(row: Row) -> dict[str, object]:
         "latency_ms": row.latency_ms,
         "noop_ms": row.noop_ms,
         "spread": row.spread,
+        "error": row.error,
+        "state": row.state,
+        "shared": list(row.shared),
         "visits": row.visits,
         "samples": row.samples,
         "preempted": row.preempted,

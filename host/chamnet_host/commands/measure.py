@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chamnet.errors import ConfigError
-from chamnet_host.options import DB, AsJson, Db, Profiles, Target
+from chamnet_host.options import DB, AsJson, Backend, Db, Profiles, Target
 from chamnet_host.output import print_json, print_text, progress_bar
 from chamnet_host.session import Session
 from chamnet_host.verification import measure_model
@@ -20,14 +20,20 @@ def register(app: typer.Typer) -> None:
 
 
 def measure(
-    model: Annotated[Path, typer.Argument(help="An ONNX file with fixed input shapes.", metavar="FILE.onnx")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A model with fixed input shapes: .onnx for onnxruntime, .tflite for litert.", metavar="FILE"
+        ),
+    ],
     target: Target = None,
+    backend: Backend = None,
     visits: Annotated[int, typer.Option(help="Visits, spread in time, 8 runs each.", min=2)] = 20,
     db: Db = DB,
     profiles: Profiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure your own ONNX model on a device, as `verify` measures networks.
+    """Measure your own model on a device, as `verify` measures networks.
 
     Example: `chamnet-host measure model.onnx --target local`
     """
@@ -35,9 +41,12 @@ def measure(
         data = model.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"{model}: cannot be read ({error.strerror}); give the path of an ONNX file"
+            f"{model}: cannot be read ({error.strerror}); give the path of a model file"
         ) from error
-    with Session.open(db, target=target, profiles=profiles) as session, progress_bar("measure") as show:
+    with (
+        Session.open(db, target=target, profiles=profiles, backend=backend) as session,
+        progress_bar("measure") as show,
+    ):
         row, split_half, platform = measure_model(
             session, model.name, data, visits=visits, progress=lambda done, total: show(done, total, "")
         )

@@ -5,7 +5,19 @@ from typing import Annotated, Any
 import typer
 
 from chamnet.quantities import format_count
-from chamnet_host.options import DB, SPACE, AsJson, Db, Networks, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import (
+    DB,
+    SPACE,
+    AsJson,
+    Backend,
+    Db,
+    Dtype,
+    Networks,
+    Profiles,
+    Seed,
+    SpaceName,
+    Target,
+)
 from chamnet_host.output import print_json, print_table, print_text
 from chamnet_host.prediction import Prediction
 from chamnet_host.session import Session
@@ -22,6 +34,8 @@ def register(app: typer.Typer) -> None:
 def predict(
     networks: Networks,
     target: Target = None,
+    backend: Backend = None,
+    dtype: Dtype = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show every unit's share.")] = False,
     space: SpaceName = SPACE,
     db: Db = DB,
@@ -33,7 +47,16 @@ def predict(
 
     Example: `chamnet-host predict chamnet-c --explain`
     """
-    with Session.open(db, target=target, space=space, profiles=profiles, seed=seed, create=False) as session:
+    with Session.open(
+        db,
+        target=target,
+        space=space,
+        profiles=profiles,
+        seed=seed,
+        create=False,
+        backend=backend,
+        dtype=dtype,
+    ) as session:
         chosen = read_networks(networks, session.space, session.store.get(LAST_SEARCH))
         predictions = [session.predict(network) for network in chosen]
         if as_json:

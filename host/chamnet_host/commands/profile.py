@@ -1,20 +1,37 @@
 """`chamnet-host profile`: measure what is missing."""
 
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 
-from chamnet.errors import ConfigError, NotProfiledError
-from chamnet.lut import EFFORTS, Plan
-from chamnet.units import Granularity
+from chamnet.errors import BudgetError, NotProfiledError
+from chamnet.lut import EFFORTS, Effort
+from chamnet.quantities import parse_budget
 from chamnet_host.campaign import Tally
-from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Granular, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import (
+    DB,
+    SPACE,
+    AsJson,
+    Backend,
+    Db,
+    Dtype,
+    Granular,
+    Profiles,
+    Seed,
+    SpaceName,
+    Target,
+    Threads,
+)
 from chamnet_host.output import note, print_json, print_text, progress_bar
+from chamnet_host.planner import find_effort, fitted_effort
 from chamnet_host.session import Session
+from chamnet_host.subjects import LAST_SEARCH, published_networks, read_networks
 
 __all__ = ["register"]
 
-_SECONDS_PER_VISIT = 0.03  # before anything was measured: a desktop core's
+_SECONDS_PER_WALK = 0.35  # before anything was measured: a desktop core's
+_SECONDS_PER_NETWORK = 0.1
+_UNITS_PER_FULL_WALK = 12  # that nobody visited before, on average
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +44,40 @@ def profile(
     effort: Annotated[
         str, typer.Option("--effort", help="How much to measure: " + ", ".join(EFFORTS) + ".")
     ] = "quick",
-    granularity: Granular = "block",
+    near: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--near",
+            help="A latency you will ask for, such as 8ms: predictions near it are made surest. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            help="A network whose units are to be measured too, such as resnet-50; `published` for all that are published."
+            " Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     backend: Backend = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    granularity: Granular = None,
     space: SpaceName = SPACE,
+    recalibrate: Annotated[
+        bool,
+        typer.Option(
+            "--recalibrate", help="Measure the calibration networks anew: another day, another load."
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a loaded or throttled machine instead of labelling its visits."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
     ] = False,
@@ -40,25 +88,41 @@ def profile(
 ) -> None:
     """Measure the units of a space on a device, and a few whole networks to calibrate their sum.
 
-    Every visit is stored when it arrives. Stop it with Ctrl-C whenever you like: the same command continues and
-    measures nothing twice. A quick run takes about a minute on a desktop core and is enough to search.
+    Units are visited on walks through networks of the space, in the network's own order, so that each finds the caches
+    as it would there. The first walks fill the space; later ones go where predictions are most in doubt.
 
-    Examples: `chamnet-host profile`, `chamnet-host profile --effort normal --target 127.0.0.1:8799`
+    Every visit is stored when it arrives. Stop it with Ctrl-C whenever you like: the same command continues and
+    measures nothing twice. A quick run takes about two minutes on a desktop core and is enough to search.
+
+    Examples: `chamnet-host profile`, `chamnet-host profile --backend litert --dtype int8`,
+    `chamnet-host profile --effort normal --near 8ms`
     """
-    if granularity not in get_args(Granularity):
-        raise ConfigError(f"unknown granularity {granularity!r}; known: {', '.join(get_args(Granularity))}")
-    unit = cast(Granularity, granularity)
-    with Session.open(db, target=target, space=space, profiles=profiles, seed=seed) as session:
-        plan = session.plan(effort, unit)
+    budgets_ms = [_latency_ms(text) for text in near or ()]
+    with Session.open(
+        db,
+        target=target,
+        space=space,
+        profiles=profiles,
+        seed=seed,
+        backend=backend,
+        dtype=dtype,
+        threads=threads,
+    ) as session:
         if dry_run:
-            _report_plan(session, plan, unit, as_json)
+            _report_plan(session, find_effort(effort), as_json)
             return
+        given = published_networks(session.space) if "published" in (also or ()) else []
+        named = [text for text in also or () if text != "published"]
+        given += read_networks(named, session.space, session.store.get(LAST_SEARCH))
         note(f"profiling {session.device.name} into {db}; Ctrl-C keeps what is stored")
-        with progress_bar(f"{effort} profile") as show:
+        with progress_bar("profile") as show:
             tally = session.profile(
                 effort=effort,
-                granularity=unit,
-                backend=backend,
+                granularity=granularity,
+                budgets_ms=budgets_ms,
+                also=given,
+                recalibrate=recalibrate,
+                strict=strict,
                 progress=lambda t: show(t.before + t.stored, t.total, _remark(t)),
             )
         note("fitting the latency predictor")
@@ -66,54 +130,83 @@ def profile(
         _report(session, tally, as_json)
 
 
-def _report_plan(session: Session, plan: Plan, granularity: Granularity, as_json: bool) -> None:
-    rows, visits = len(plan.units), _missing(session, plan)
-    minutes = visits * _SECONDS_PER_VISIT / 60
-    grid = len(session.grid(granularity).units)
+def _latency_ms(text: str) -> float:
+    budget = parse_budget(text)
+    if budget.metric != "latency_ms":
+        raise BudgetError(f"--near {text}: give a latency, such as 8ms")
+    return budget.limit
+
+
+def _report_plan(session: Session, effort: Effort, as_json: bool) -> None:
+    grid = len(session.grid("op").units)
+    walks = fitted_effort(effort, grid).walks or max(grid // _UNITS_PER_FULL_WALK, 1)
+    networks = len(session.calibration)
+    minutes = (walks * _SECONDS_PER_WALK + networks * effort.network_visits * _SECONDS_PER_NETWORK) / 60
+    try:
+        measured = sum(1 for _ in session.store.visit_ids(session.measured[0]))
+    except NotProfiledError:
+        measured = 0
     if as_json:
         body = {
-            "rows": rows,
+            "walks": walks,
             "grid": grid,
-            "networks": len(plan.networks),
-            "visits": visits,
+            "networks": networks,
             "minutes": minutes,
+            "visits_stored": measured,
         }
         print_json("profile", body)
         return
     print_text(
-        f"{rows:,} of the {grid:,} {granularity} units of {session.space.name} and {len(plan.networks)} whole networks:"
-        f" {visits:,} visits to go, about {minutes:.0f} min on a desktop core"
+        f"{walks:,} walks through networks of {session.space.name} ({grid:,} operator units), and {networks} networks"
+        f" measured whole: about {minutes:.0f} min on a desktop core; {measured:,} visits are stored already"
     )
-
-
-def _missing(session: Session, plan: Plan) -> int:
-    """Return how many of the plan's visits are not stored yet."""
-    try:
-        lut_id, platform = session.measured
-    except NotProfiledError:
-        return len(plan.visit_ids(""))
-    return len(plan.visit_ids(platform.digest) - session.store.visit_ids(lut_id))
 
 
 def _report(session: Session, tally: Tally, as_json: bool) -> None:
     _, platform = session.measured
+    latency = session.latency
     if as_json:
         body = {
             "target": session.device.name,
             "platform": str(platform),
+            "dtype": session.space.dtype,
+            "granularity": session.granularity,
             "visits": {"planned": tally.total, "stored_before": tally.before, "stored": tally.stored},
+            "units": len(latency.interpolator.rows),
             "failed": tally.failed,
+            "slow": tally.slow,
             "reconnects": tally.reconnects,
+            "timed_share": tally.timed_share,
+            "calibration": {
+                "scale": latency.calibration.scale,
+                "term": latency.calibration.term,
+                "coefficient": latency.calibration.coefficient,
+                "residuals": list(latency.calibration.residuals),
+            },
         }
         print_json("profile", body)
         return
     failed = f", {tally.failed} not ok (see `chamnet-host status`)" if tally.failed else ""
-    print_text(f"{tally.stored:,} visits stored, {tally.before:,} were there before{failed}: {platform}")
-    print_text("next: `chamnet-host search --budget 8ms`")
+    slow = f", {tally.slow} on a slow machine" if tally.slow else ""
+    print_text(
+        f"{tally.stored:,} visits stored, {tally.before:,} were there before{failed}{slow}: {platform}, {session.space.dtype}"
+    )
+    print_text(f"{len(latency.interpolator.rows):,} units measured; {_said(latency.calibration.residuals)}")
+    print_text(
+        "next: `chamnet-host search --budget 8ms`, `chamnet-host lut validate` to see how far off it is"
+    )
+
+
+def _said(residuals: tuple[float, ...]) -> str:
+    if not residuals:
+        return "too few networks were measured whole to calibrate their sum"
+    mean = sum(abs(residual) for residual in residuals) / len(residuals)
+    return f"each of the {len(residuals)} networks measured whole is {100 * mean:.1f} % off on average when left out"
 
 
 def _remark(tally: Tally) -> str:
     parts = [f"{tally.failed} failed"] if tally.failed else []
+    parts += [f"{tally.slow} slow"] if tally.slow else []
     parts += [f"{tally.reconnects} reconnects"] if tally.reconnects else []
     parts += [f"waited {tally.waits} s for another host"] if tally.waits else []
     return ", ".join(parts)

@@ -11,7 +11,7 @@ from chamnet.errors import ConfigError
 from chamnet.quantities import format_count, ns_to_ms
 from chamnet.search import SearchSettings, format_amount
 from chamnet_host.answer import Answer, search
-from chamnet_host.options import DB, SPACE, AsJson, Db, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName, Target
 from chamnet_host.output import note, print_json, print_table, print_text
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH
@@ -48,6 +48,8 @@ def register(app: typer.Typer) -> None:
 def search_command(
     budget: Budgets,
     target: Target = None,
+    backend: Backend = None,
+    dtype: Dtype = None,
     space: SpaceName = SPACE,
     population: Annotated[int, typer.Option(help="Networks in a generation.", min=2)] = 96,
     generations: Annotated[int, typer.Option(help="Generations.", min=0)] = 100,
@@ -75,7 +77,15 @@ def search_command(
         population=population, generations=generations, alpha=alpha, exponent=exponent, seed=seed
     )
     with Session.open(
-        db, target=target, space=space, profiles=profiles, seed=seed, recipe=recipe, create=False
+        db,
+        target=target,
+        space=space,
+        profiles=profiles,
+        seed=seed,
+        recipe=recipe,
+        create=False,
+        backend=backend,
+        dtype=dtype,
     ) as session:
         answers: list[Answer] = []
         for text in budget:

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from chamnet.networks import Architecture
-from chamnet_host.options import DB, SPACE, AsJson, Db, Networks, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import (
+    DB,
+    SPACE,
+    AsJson,
+    Backend,
+    Db,
+    Dtype,
+    Mismatch,
+    Networks,
+    Profiles,
+    Seed,
+    SpaceName,
+    Target,
+)
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, read_networks
@@ -24,6 +37,9 @@ def register(app: typer.Typer) -> None:
 def verify_command(
     networks: Networks,
     target: Target = None,
+    backend: Backend = None,
+    dtype: Dtype = None,
+    allow_version_mismatch: Mismatch = False,
     visits: Annotated[
         int, typer.Option(help="Visits of each network, spread in time, 8 runs each.", min=2)
     ] = 20,
@@ -40,14 +56,23 @@ def verify_command(
 
     Examples: `chamnet-host verify best`, `chamnet-host verify chamnet-a mobilenet-v2-1.0-224`
     """
-    with Session.open(db, target=target, space=space, profiles=profiles, seed=seed) as session:
+    with Session.open(
+        db,
+        target=target,
+        space=space,
+        profiles=profiles,
+        seed=seed,
+        backend=backend,
+        dtype=dtype,
+        allow_version_mismatch=allow_version_mismatch,
+    ) as session:
         chosen = read_networks(networks, session.space, session.store.get(LAST_SEARCH))
         with progress_bar("verify") as show:
             limits_ms = _budgets(session)
             results = verify(
                 session, chosen, visits=visits, progress=lambda done, total: show(done, total, "")
             )
-        _, platform = session.measured
+        platform = results[0].platform
         errors = [abs(result.error) for result in results if result.error is not None]
         summary = {"mean_absolute_error": mean(errors) if errors else None}
         if as_json:

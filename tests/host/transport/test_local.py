@@ -83,7 +83,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_agent_that_cannot_start_says_why(tmp_path: Path) -> None:
     local = LocalTransport(backend="cuda", environ=environ(tmp_path))
-    with pytest.raises(ConfigError, match="--backend cuda: unknown; known: onnxruntime"):
+    with pytest.raises(ConfigError, match="--backend cuda: unknown; known: litert, onnxruntime"):
         local.open()
     local.close()
 

@@ -1,0 +1,161 @@
+"""`chamnet-host lut validate`: how far off predicted latencies are, on networks that nothing was fitted to."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chamnet.errors import ConfigError
+from chamnet.lut import EFFORTS
+from chamnet.networks import Network
+from chamnet.predictors.verdict import Report, judge
+from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Mismatch, Profiles, SpaceName, Target
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
+from chamnet_host.scatter import scatter_html
+from chamnet_host.session import Session
+from chamnet_host.subjects import published_networks
+from chamnet_host.validation import Validation, draw_networks, validate
+from chamnet_host.verdict_text import baseline_table, heading, markdown, remarks, size_table
+
+__all__ = ["validate_command"]
+
+_SEEDS = 10**6
+
+
+def validate_command(
+    target: Target = None,
+    networks: Annotated[
+        int, typer.Option(help="Fresh random networks, log-uniform in 20 to 700 MMACs.", min=3)
+    ] = 200,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Judge the published networks too, apart from the random ones."),
+    ] = False,
+    visits: Annotated[
+        int,
+        typer.Option(
+            help="Visits of each network, spread in time, 8 runs each; 20 to 40 give a sound truth.", min=2
+        ),
+    ] = 24,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the random networks. Default: a new one each time; the one of a stopped run continues it.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            help="Profile what is missing first, with this effort: "
+            + ", ".join(EFFORTS)
+            + "; with --published, the units"
+            " of the published networks too.",
+            show_default=False,
+        ),
+    ] = None,
+    naive: Annotated[
+        bool,
+        typer.Option("--naive/--no-naive", help="Measure isolated operators and blocks for the baselines."),
+    ] = True,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with a scatter plot.", show_default=False)
+    ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown instead of tables.")
+    ] = False,
+    backend: Backend = None,
+    dtype: Dtype = None,
+    allow_version_mismatch: Mismatch = False,
+    space: SpaceName = SPACE,
+    db: Db = DB,
+    profiles: Profiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure fresh networks whole and show how far off their predictions are, beside naive ways to predict.
+
+    No network of the calibration or of a walk is among them. Each is visited many times in turn with all others, so
+    that the noise of its own measurement can be told and is printed too. Visits are stored: Ctrl-C loses nothing, and
+    the same command with the printed --seed continues.
+
+    Examples: `chamnet-host lut validate`, `chamnet-host lut validate --profile normal --published --html accuracy.html`
+    """
+    chosen = secrets.randbelow(_SEEDS) if seed is None else seed
+    with Session.open(
+        db,
+        target=target,
+        space=space,
+        profiles=profiles,
+        create=profile is not None,
+        backend=backend,
+        dtype=dtype,
+        allow_version_mismatch=allow_version_mismatch,
+    ) as session:
+        if profile:
+            _profile(session, profile, also=published_networks(session.space) if published else [])
+        _, platform = session.measured
+        groups = {"random": draw_networks(session, networks, chosen)}
+        if published:
+            groups["published"] = published_networks(session.space)
+        note(
+            f"validating on {platform}, {session.space.dtype}, seed {chosen}; --seed {chosen} continues after Ctrl-C"
+        )
+        with progress_bar("validate") as show:
+            result = validate(
+                session,
+                groups,
+                seed=chosen,
+                visits=visits,
+                naive=naive,
+                progress=lambda what, done, total: show(done, total, what),
+            )
+        title = f"{platform}, {session.space.dtype}, {session.granularity} units"
+        if result.platform != platform:
+            title += f", networks measured with {result.platform.backend} {result.platform.version}"
+        target_name = session.device.name
+    judged = {name: [each for each in result.judged if each.group == name] for name in groups}
+    reports = {name: judge(each, result.known) for name, each in judged.items() if each}
+    if html:
+        _write_html(html, title, result, reports)
+    if as_json:
+        body = {
+            "target": target_name,
+            "platform": str(platform),
+            "measured_on": str(result.platform),
+            "seed": result.seed,
+            "visits": visits,
+            "reports": {name: report.to_json() for name, report in reports.items()},
+            "networks": [each.to_json() for each in result.judged],
+        }
+        print_json("lut validate", body)
+        return
+    for report in reports.values():
+        if as_markdown:
+            print_text(f"### {title}: {heading(report)}\n\n{markdown(report)}\n")
+        else:
+            _print(title, report)
+
+
+def _profile(session: Session, effort: str, also: list[Network]) -> None:
+    note(f"profiling {session.device.name} first; Ctrl-C keeps what is stored")
+    with progress_bar("profile") as show:
+        session.profile(effort=effort, also=also, progress=lambda t: show(t.before + t.stored, t.total, ""))
+
+
+def _print(title: str, report: Report) -> None:
+    print_table(*baseline_table(report), f"{title}: {heading(report)}")
+    print_table(*size_table(report))
+    for remark in remarks(report):
+        print_text(f"  {remark}")
+
+
+def _write_html(path: Path, title: str, result: Validation, reports: dict[str, Report]) -> None:
+    first, *others = reports.values()
+    page = scatter_html(title, f"seed {result.seed}", result.judged, first, apart=others)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {path}: cannot be written ({error})") from error

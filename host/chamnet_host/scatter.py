@@ -1,0 +1,311 @@
+"""A verdict on predicted latencies as one HTML file that needs nothing else: plots, tables, every network."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from chamnet.predictors.verdict import SMALL_MACS, Judged, Report
+from chamnet.quantities import format_count
+from chamnet_host.verdict_text import (
+    TextTable,
+    baseline_table,
+    heading,
+    is_numeric,
+    percent,
+    remarks,
+    signed_percent,
+    size_table,
+)
+
+__all__ = ["scatter_html"]
+
+_BANDS = (0.10, 0.05)  # wide first: the narrow one is drawn over it
+_LEFT, _TOP, _RIGHT, _BOTTOM = 52.0, 10.0, 12.0, 44.0  # margins in px, for ticks and labels
+_STEPS = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7))  # of a decade
+_LEAST_RANGE = 0.12  # of the error plot: good predictors still show the 10 % band
+
+
+def scatter_html(
+    title: str,
+    subtitle: str,
+    judged: Sequence[Judged],
+    report: Report,
+    *,
+    apart: Sequence[Report] = (),
+) -> str:
+    """Return a page with predicted against measured latencies, errors against MACs, and the verdicts.
+
+    Args:
+        title: What was judged.
+        subtitle: Where, how, and when.
+        judged: The networks to draw, of every group.
+        report: The verdict that the page leads with.
+        apart: Verdicts on groups judged by themselves; their tables follow.
+
+    Raises:
+        ValueError: No networks to draw.
+    """
+    if not judged:
+        raise ValueError("no networks to draw")
+    groups = sorted({each.group for each in judged}, reverse=True)
+    page = Template(files("chamnet_host").joinpath("scatter.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        heading=escape(heading(report)),
+        figures=_figures(report),
+        predicted=_predicted_plot(judged, groups),
+        errors=_error_plot(judged, groups),
+        legend=_legend(judged, groups),
+        verdicts="\n".join(map(_verdict, (report, *apart))),
+        networks=_networks(judged),
+    )
+
+
+def _figures(report: Report) -> str:
+    whole = report.whole
+    verdict = whole.predictor
+    shown = [
+        ("MAPE", percent(verdict.mape, 2)),
+        ("bias", signed_percent(verdict.bias, 2)),
+        ("within 5 %", percent(verdict.within_5)),
+        ("within 10 %", percent(verdict.within_10)),
+        ("worst", signed_percent(verdict.worst)),
+        ("truth, split-half", percent(whole.noise.mean, 2)),
+    ]
+    if verdict.interval:
+        shown.append(("in 90 % interval", percent(verdict.interval.share)))
+    if whole.improvement is not None:
+        shown.append(("vs counts", f"{whole.improvement:.1f}×"))
+    tiles = (
+        f'<div class="card"><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>' for name, text in shown
+    )
+    return f'<dl class="figures">{"".join(tiles)}</dl>'
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Maps values to px.
+
+    Attributes:
+        low, high: Ends in values.
+        start, end: Ends in px.
+        log: Whether equal ratios have equal lengths.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = True
+
+    def __call__(self, value: float) -> float:
+        """Return where a value lies, kept within a plot's length of the ends."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        share = ((math.log(value) if self.log else value) - low) / (high - low)
+        return self.start + min(2.0, max(-1.0, share)) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Return round values: four to eight, or more over several decades."""
+        for steps in _STEPS if self.log else ():
+            decades = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
+            found = [step * 10.0**decade for decade in decades for step in steps]
+            found = [tick for tick in found if self.low <= tick <= self.high]
+            if len(found) >= 4:
+                return found
+        return _even_ticks(self.low, self.high)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    widths = (step * 10.0**power for power in range(-6, 9) for step in (1, 2, 5))
+    width = next(width for width in widths if (high - low) / width <= 8)
+    return [width * i for i in range(math.ceil(low / width), math.floor(high / width) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """One plot's axes and frame; `y` grows upwards."""
+
+    name: str
+    x: _Axis
+    y: _Axis
+    x_label: str
+    y_label: str
+
+    def svg(self, body: Iterable[str], tick: Callable[[float], str]) -> str:
+        """Return the plot with its grid under a body that is clipped to the frame."""
+        left, right, bottom, top = self.x.start, self.x.end, self.y.start, self.y.end
+        box = f'x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"'
+        middle = (top + bottom) / 2
+        return "\n".join(
+            [
+                f'<svg viewBox="0 0 {right + _RIGHT:g} {bottom + _BOTTOM:g}" role="img" aria-label="{self.name}">',
+                f'<clipPath id="{self.name}-clip"><rect {box}/></clipPath>',
+                *(self._x_tick(value) for value in self.x.ticks()),
+                *(self._y_tick(value, tick) for value in self.y.ticks()),
+                f'<g clip-path="url(#{self.name}-clip)">',
+                *body,
+                f'</g><rect class="frame" {box}/>',
+                f'<text class="label" x="{(left + right) / 2:g}" y="{bottom + 38:g}" text-anchor="middle">{self.x_label}</text>',
+                f'<text class="label" x="14" y="{middle:g}" text-anchor="middle" transform="rotate(-90 14 {middle:g})">{self.y_label}</text>',
+                "</svg>",
+            ]
+        )
+
+    def line(self, kind: str, start: tuple[float, float], end: tuple[float, float]) -> str:
+        """Return a line between two points given in values."""
+        x1, y1, x2, y2 = self.x(start[0]), self.y(start[1]), self.x(end[0]), self.y(end[1])
+        return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+    def area(self, kind: str, corners: Iterable[tuple[float, float]]) -> str:
+        """Return a polygon between points given in values."""
+        points = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in corners)
+        return f'<polygon class="{kind}" points="{points}"/>'
+
+    def _x_tick(self, value: float) -> str:
+        at, bottom = self.x(value), self.y.start
+        text = f'<text x="{at:.1f}" y="{bottom + 18:g}" text-anchor="middle">{value:g}</text>'
+        return self.line("grid", (value, self.y.low), (value, self.y.high)) + text
+
+    def _y_tick(self, value: float, tick: Callable[[float], str]) -> str:
+        text = f'<text x="{self.x.start - 7:g}" y="{self.y(value) + 4:.1f}" text-anchor="end">{tick(value)}</text>'
+        return self.line("grid", (self.x.low, value), (self.x.high, value)) + text
+
+
+def _predicted_plot(judged: Sequence[Judged], groups: Sequence[str]) -> str:
+    ends = [ms for each in judged for ms in (each.measured_ms, each.predicted_ms)]
+    low, high = min(ends) / 1.12, max(ends) * 1.12
+    side = 560.0
+    x = _Axis(low, high, _LEFT, _LEFT + side)
+    y = _Axis(low, high, _TOP + side, _TOP)
+    plot = _Plot("predicted", x, y, "measured, ms", "predicted, ms")
+    body = [_diagonal(plot, width) for width in _BANDS]
+    body.append(plot.line("exact", (low, low), (high, high)))
+    for i, each in _drawn(judged, groups):
+        whisker = plot.line("whisker", (each.measured_ms, each.low_ms), (each.measured_ms, each.high_ms))
+        at = x(each.measured_ms), y(each.predicted_ms)
+        body.append(_mark("network", i, each, whisker + _shape(at, groups.index(each.group))))
+    return plot.svg(body, lambda value: f"{value:g}")
+
+
+def _diagonal(plot: _Plot, width: float) -> str:
+    low, high = plot.x.low, plot.x.high
+    corners = [(low, low * (1 + width)), (high, high * (1 + width)), (high, high * (1 - width))]
+    return plot.area("band", [*corners, (low, low * (1 - width))])
+
+
+def _error_plot(judged: Sequence[Judged], groups: Sequence[str]) -> str:
+    errors = [each.error for each in judged]
+    mmacs = [each.macs / 1e6 for each in judged]
+    x = _Axis(min(mmacs) / 1.15, max(mmacs) * 1.15, _LEFT, _LEFT + 400)
+    low, high = min(-_LEAST_RANGE, 1.15 * min(errors)), max(_LEAST_RANGE, 1.15 * max(errors))
+    y = _Axis(100 * low, 100 * high, _TOP + 400, _TOP, log=False)
+    plot = _Plot("errors", x, y, "MMACs", "error, %")
+    body = [
+        plot.area("band", [(x.low, w), (x.high, w), (x.high, -w), (x.low, -w)])
+        for w in (100 * width for width in _BANDS)
+    ]
+    body.append(plot.line("exact", (x.low, 0), (x.high, 0)))
+    border = SMALL_MACS / 1e6
+    if x.low < border < x.high:
+        body.append(plot.line("border", (border, y.low), (border, y.high)))
+    for i, each in _drawn(judged, groups):
+        at = each.macs / 1e6
+        ends = (100 * (ms / each.measured_ms - 1) for ms in (each.low_ms, each.high_ms))
+        whisker = plot.line("whisker", (at, next(ends)), (at, next(ends)))
+        dot = _shape((x(at), y(100 * each.error)), groups.index(each.group))
+        body.append(_mark("error", i, each, whisker + dot))
+    return plot.svg(body, lambda value: f"{value:+g}" if value else "0")
+
+
+def _drawn(judged: Sequence[Judged], groups: Sequence[str]) -> list[tuple[int, Judged]]:
+    """Return networks with their index in drawing order: the smaller group on top."""
+    sizes = {group: sum(each.group == group for each in judged) for group in groups}
+    return sorted(enumerate(judged), key=lambda each: -sizes[each[1].group])
+
+
+def _mark(kind: str, index: int, network: Judged, drawing: str) -> str:
+    tip = escape("\n".join(_tip(network)))
+    return f'<g class="{kind} {_size(network)}" data-n="{index}"><title>{tip}</title>{drawing}</g>'
+
+
+def _tip(network: Judged) -> list[str]:
+    shares = (f"{percent(share, 0)} {source}" for source, share in network.coverage.items() if share)
+    return [
+        network.name,
+        f"measured {network.measured_ms:.3f} ms, {len(network.visits_ms)} visits, split-half {percent(network.split_half)}",
+        f"predicted {network.predicted_ms:.3f} ms, 90 %: {network.low_ms:.3f} to {network.high_ms:.3f}",
+        f"error {signed_percent(network.error)}",
+        f"{network.group}, {format_count(network.macs)}MACs; rows {', '.join(shares)}",
+    ]
+
+
+def _size(network: Judged) -> str:
+    return "small" if network.macs < SMALL_MACS else "large"
+
+
+def _shape(at: tuple[float, float], group: int) -> str:
+    """Return a group's shape, with room for a pointer around it."""
+    x, y = at
+    touch = f'<circle class="touch" cx="{x:.1f}" cy="{y:.1f}" r="8"/>'
+    if group == 0:
+        return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4.2"/>{touch}'
+    path = ("m0-6 6 6-6 6-6-6z", "m0-6 5.5 10h-11z", "m-4.5-4.5h9v9h-9z")[(group - 1) % 3]
+    return f'<path class="dot" d="M{x:.1f} {y:.1f}{path}"/>{touch}'
+
+
+def _legend(judged: Sequence[Judged], groups: Sequence[str]) -> str:
+    sizes = {"small": "under 100 MMACs", "large": "100 MMACs and over"}
+    present = {_size(each) for each in judged}
+    dot = _shape((11, 7), 0)
+    items = [(f'<g class="{size}">{dot}</g>', text) for size, text in sizes.items() if size in present]
+    if len(groups) > 1:
+        items += [(_shape((11, 7), i), group) for i, group in enumerate(groups)]
+    items.append(('<line class="exact" x1="0" y1="7" x2="22" y2="7"/>', "exact"))
+    band = '<rect class="band" width="22" height="14"/>'
+    items.append((f'{band}<rect class="band" y="3.5" width="22" height="7"/>', "within 5 and 10 %"))
+    items.append(('<line class="whisker" x1="11" y1="0" x2="11" y2="14"/>', "90 % interval"))
+    entries = (f'<li><svg viewBox="0 0 22 14">{drawing}</svg>{escape(text)}</li>' for drawing, text in items)
+    return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def _verdict(report: Report) -> str:
+    tables = (("Predictor and baselines", baseline_table(report)), ("Predictor by size", size_table(report)))
+    cards = [f"<h3>{title}</h3>{_table(table)}" for title, table in tables]
+    said = "".join(f"<li>{escape(remark)}</li>" for remark in remarks(report))
+    cards.append(f'<h3>In words</h3><ul class="remarks">{said}</ul>')
+    sections = "\n".join(f'<section class="card wide">{card}</section>' for card in cards)
+    return f"<h2>Verdict on {escape(heading(report))}</h2>\n{sections}"
+
+
+def _networks(judged: Sequence[Judged]) -> str:
+    columns = ("network", "group", "MMACs", "measured ms", "predicted ms", "error", "split-half")
+    rows = (
+        (
+            each.name,
+            each.group,
+            f"{each.macs / 1e6:.1f}",
+            f"{each.measured_ms:.3f}",
+            f"{each.predicted_ms:.3f}",
+            signed_percent(each.error),
+            percent(each.split_half),
+        )
+        for each in sorted(judged, key=lambda each: -abs(each.error))
+    )
+    table = _table(TextTable(columns, tuple(rows)))
+    summary = f"Every network, largest error first ({len(judged)})"
+    return f'<details class="card wide each"><summary>{summary}</summary>{table}</details>'
+
+
+def _table(table: TextTable) -> str:
+    kinds = ["" if is_numeric(table, i) else ' class="text"' for i in range(len(table.columns))]
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        marked = zip(kinds, cells, strict=True)
+        return f"<tr>{''.join(f'<{tag}{kind}>{escape(cell)}</{tag}>' for kind, cell in marked)}</tr>"
+
+    body = "".join(row("td", cells) for cells in table.rows)
+    return f"<table><thead>{row('th', table.columns)}</thead><tbody>{body}</tbody></table>"
