@@ -167,10 +167,11 @@ class Unit:
 
 
 def _op_signature(op: OpSpec) -> str:
-    return _signature("dwconv" if op.depthwise else op.kind, op.kernel, op.stride, op.add)
+    return _signature("dwconv" if op.depthwise else op.kind, op.kernel, op.stride, op.add, op.act)
 
 
 @cache
-def _signature(name: str, kernel: int, stride: int, add: bool) -> str:
+def _signature(name: str, kernel: int, stride: int, add: bool, act: str) -> str:
     size = f"{kernel}x{kernel}" if name in ("conv", "dwconv", "maxpool") else ""
-    return name + size + (f"s{stride}" if stride != 1 else "") + ("_add" if add else "")
+    parts = [name + size + (f"s{stride}" if stride != 1 else ""), "add" if add else "", act]
+    return "_".join(filter(None, parts))

@@ -24,6 +24,7 @@ __all__ = ["LatencyTable", "Row", "RowState", "family_of", "summarise", "visit_m
 
 RowState = Literal["few visits", "unsettled", "settled", "unstable"]
 
+_JUDGED = "/validate/"  # networks that predictions are judged on: nothing of them flows back
 _SESSION = re.compile(r"/whole/(\d+)/")
 _SETTLED = 0.03  # relative standard error between visits
 _MOST_VISITS = 24  # above, more of them help little
@@ -105,7 +106,10 @@ class LatencyTable:
         usable = _of_last_session(
             stored
             for stored in store.visits(lut_id, kind)
-            if stored.kind in ("unit", "network") and stored.visit.status == "ok" and stored.visit.samples_ns
+            if stored.kind in ("unit", "network")
+            and stored.visit.status == "ok"
+            and stored.visit.samples_ns
+            and _JUDGED not in stored.visit.visit_id
         )
         alike = _alike(store.executed(lut_id))
         regimes = Regimes.fit(

@@ -8,7 +8,7 @@ into a network's latency (`Calibration`), and what they leave over gives the int
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -216,12 +216,14 @@ class LatencyPredictor:
         calibration: From sums to networks.
         granularity: Of the units.
         regimes: Of the machine; the latencies hold for its usual speed.
+        noop_ms: Latency of the empty model.
     """
 
     interpolator: UnitInterpolator
     calibration: Calibration
     granularity: Granularity
     regimes: Regimes
+    noop_ms: float
 
     @classmethod
     def fit(
@@ -240,12 +242,18 @@ class LatencyPredictor:
         rows = [(Unit.parse(key), row) for key, row in table.units.items()]
         rows = [(unit, row) for unit, row in rows if _fits(unit, granularity)]
         interpolator = UnitInterpolator.fit(_visited(rows))
-        measured = [network for network in networks if network.digest in table.networks]
-        chains = [network.units(granularity) for network in measured]
-        truth_ms = np.array([table.networks[network.digest].latency_ms for network in measured])
-        rows_ms = [interpolator.predict(chain).latency_ms for chain in chains]
-        calibration = Calibration.fit(rows_ms, chains, truth_ms, table.noop_ms)
-        return cls(interpolator, calibration, granularity, table.regimes)
+        none = Calibration.fit([], [], np.empty(0), table.noop_ms)
+        predictor = cls(interpolator, none, granularity, table.regimes, table.noop_ms)
+        return predictor.recalibrated(
+            {n: table.networks[n.digest].latency_ms for n in networks if n.digest in table.networks}
+        )
+
+    def recalibrated(self, truth_ms: Mapping[Network, float]) -> "LatencyPredictor":
+        """Return the same rows with a calibration fitted to networks measured whole, latencies in ms."""
+        chains = [network.units(self.granularity) for network in truth_ms]
+        rows_ms = [self.interpolator.predict(chain).latency_ms for chain in chains]
+        calibration = Calibration.fit(rows_ms, chains, np.array(list(truth_ms.values())), self.noop_ms)
+        return replace(self, calibration=calibration)
 
     def rows_ms(self, units: Sequence[Unit]) -> tuple[FloatArray, FloatArray, list[Source]]:
         """Return each unit's row in ms, its relative deviation, and its source; arrays of shape `n`."""
@@ -293,6 +301,7 @@ class LatencyPredictor:
                 "calibration": asdict(self.calibration),
                 "granularity": self.granularity,
                 "regimes": asdict(self.regimes),
+                "noop_ms": self.noop_ms,
             }
         )
         return self.interpolator.pack() | {"facts": np.frombuffer(facts.encode(), dtype=np.uint8)}
@@ -310,6 +319,7 @@ class LatencyPredictor:
             calibration,
             facts["granularity"],
             Regimes.from_dict(facts["regimes"]),
+            facts["noop_ms"],
         )
 
     def tables(self, grid: UnitGrid) -> CostTables:

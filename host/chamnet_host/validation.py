@@ -90,6 +90,7 @@ def validate(
     seed: int,
     visits: int,
     naive: bool = True,
+    recalibrate: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Validation:
     """Measure networks whole, and judge what was predicted for them before.
@@ -100,6 +101,8 @@ def validate(
         seed: Names the run; the same one continues it.
         visits: Of each network, eight runs each.
         naive: Whether to measure isolated operators and blocks too, for the baselines.
+        recalibrate: Whether to visit the calibration networks in turn with the others, and predict (and fit baselines)
+            with what they took now, instead of when the target was profiled.
         progress: Called with what is measured, how much of it is done, and how much there is.
 
     Raises:
@@ -108,23 +111,35 @@ def validate(
         DeviceError: The agent was lost; what was measured is stored.
     """
     networks = [network for group in groups.values() for network in group]
-    predicted = {network.digest: workspace.latency.predict(network) for network in networks}
+    known = _known(workspace)
     with KeptConnection(workspace.connect_measured) as connect:
         with connect() as client:
             platform = workspace.platform_measured(client)
             run = _Run(workspace, platform, seed, progress)
-            truth = run.whole(client, networks, visits)
+            truth = run.whole(client, [*networks, *(workspace.calibration if recalibrate else ())], visits)
         kept = [network for network in networks if network.digest in truth]
         sums_ms: dict[str, dict[str, float]] = {}
         if naive:
             with connect() as client:
                 sums_ms = run.naive_sums(client, [*kept, *workspace.calibration])
+    if recalibrate:
+        known = {n: median(truth[n.digest]) for n in workspace.calibration if n.digest in truth}
+    predictor = workspace.latency.recalibrated(known) if recalibrate else workspace.latency
     group_of = {network.digest: name for name, group in groups.items() for network in group}
     judged = [
-        _judged(n, group_of[n.digest], truth[n.digest], predicted[n.digest], sums_ms.get(n.digest, {}))
+        _judged(n, group_of[n.digest], truth[n.digest], predictor.predict(n), sums_ms.get(n.digest, {}))
         for n in kept
     ]
-    return Validation(judged=tuple(judged), known=_known(workspace, sums_ms), seed=seed, platform=platform)
+    priced = tuple(
+        Known(
+            macs=network.macs,
+            weight_bytes=network.weight_bytes,
+            measured_ms=measured_ms,
+            sums_ms=sums_ms.get(network.digest, {}),
+        )
+        for network, measured_ms in known.items()
+    )
+    return Validation(judged=tuple(judged), known=priced, seed=seed, platform=platform)
 
 
 def _judged(
@@ -148,18 +163,10 @@ def _judged(
     )
 
 
-def _known(workspace: Workspace, sums_ms: Mapping[str, Mapping[str, float]]) -> tuple[Known, ...]:
+def _known(workspace: Workspace) -> dict[Network, float]:
+    """Return the calibration networks with their latencies in ms, as stored."""
     rows = workspace.network_rows
-    return tuple(
-        Known(
-            macs=network.macs,
-            weight_bytes=network.weight_bytes,
-            measured_ms=rows[network.digest].latency_ms,
-            sums_ms=sums_ms.get(network.digest, {}),
-        )
-        for network in workspace.calibration
-        if network.digest in rows
-    )
+    return {n: rows[n.digest].latency_ms for n in workspace.calibration if n.digest in rows}
 
 
 class _Run:

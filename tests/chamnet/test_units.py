@@ -65,7 +65,7 @@ def test_the_signature_leaves_out_the_sizes() -> None:
     small = Unit.parse(
         "conv:f32:1x8x8x8:o48:relu+conv:f32:1x48x8x8:o48:k3:g48:relu+conv:f32:1x48x8x8:o8:add+skip"
     )
-    assert small.signature == "conv1x1+dwconv3x3+conv1x1_add+skip"
+    assert small.signature == "conv1x1_relu+dwconv3x3_relu+conv1x1_add+skip"
 
 
 CONV = OpSpec(kind="conv", in_c=8, in_h=8, in_w=8, out_c=16)

@@ -25,7 +25,7 @@ from chamnet_host.validation import draw_networks, validate
 
 DATA = Path(__file__).parents[1] / "data"
 TINY, SMALL = str(DATA / "tiny-mobile.toml"), str(DATA / "small-mobile.toml")
-REFUSED = "conv1x1+dwconv3x3+se+conv1x1"  # only published networks hold it
+REFUSED = "conv1x1_relu+dwconv3x3_relu+se+conv1x1"  # only published networks hold it
 
 Opener = Callable[..., AbstractContextManager[Session]]
 

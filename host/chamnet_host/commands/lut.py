@@ -28,7 +28,7 @@ def show(
     match: Annotated[
         str,
         typer.Argument(
-            help="Only rows whose key, or kind such as conv1x1+dwconv3x3, contains this.",
+            help="Only rows whose key, or kind such as dwconv3x3_relu, contains this.",
             metavar="[TEXT]",
             show_default=False,
         ),

@@ -22,51 +22,61 @@ __all__ = ["validate_command"]
 
 _SEEDS = 10**6
 
+Count = Annotated[int, typer.Option(help="Fresh random networks, log-uniform in 20 to 700 MMACs.", min=3)]
+Published = Annotated[
+    bool, typer.Option("--published", help="Judge the published networks too, apart from the random ones.")
+]
+Visits = Annotated[
+    int,
+    typer.Option(
+        help="Visits of each network, spread in time, 8 runs each; 20 to 40 give a sound truth.", min=2
+    ),
+]
+RunSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Of the random networks. Default: a new one each time; the one of a stopped run continues it.",
+        min=0,
+        show_default=False,
+    ),
+]
+ProfileFirst = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help=f"Profile what is missing first, with this effort: {', '.join(EFFORTS)}; with --published, the units of the"
+        " published networks too.",
+        show_default=False,
+    ),
+]
+Recalibrate = Annotated[
+    bool,
+    typer.Option(
+        "--recalibrate",
+        help="Visit the calibration networks in turn with the judged ones, and predict with what they take now.",
+    ),
+]
+Naive = Annotated[
+    bool, typer.Option("--naive/--no-naive", help="Measure isolated operators and blocks for the baselines.")
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Write a page with a scatter plot.", show_default=False)
+]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")]
+
 
 def validate_command(
     target: Target = None,
-    networks: Annotated[
-        int, typer.Option(help="Fresh random networks, log-uniform in 20 to 700 MMACs.", min=3)
-    ] = 200,
-    published: Annotated[
-        bool,
-        typer.Option("--published", help="Judge the published networks too, apart from the random ones."),
-    ] = False,
-    visits: Annotated[
-        int,
-        typer.Option(
-            help="Visits of each network, spread in time, 8 runs each; 20 to 40 give a sound truth.", min=2
-        ),
-    ] = 24,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the random networks. Default: a new one each time; the one of a stopped run continues it.",
-            min=0,
-            show_default=False,
-        ),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            help="Profile what is missing first, with this effort: "
-            + ", ".join(EFFORTS)
-            + "; with --published, the units"
-            " of the published networks too.",
-            show_default=False,
-        ),
-    ] = None,
-    naive: Annotated[
-        bool,
-        typer.Option("--naive/--no-naive", help="Measure isolated operators and blocks for the baselines."),
-    ] = True,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with a scatter plot.", show_default=False)
-    ] = None,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown instead of tables.")
-    ] = False,
+    networks: Count = 200,
+    published: Published = False,
+    visits: Visits = 24,
+    seed: RunSeed = None,
+    profile: ProfileFirst = None,
+    recalibrate: Recalibrate = False,
+    naive: Naive = True,
+    html: Html = None,
+    as_markdown: AsMarkdown = False,
     backend: Backend = None,
     dtype: Dtype = None,
     allow_version_mismatch: Mismatch = False,
@@ -96,26 +106,12 @@ def validate_command(
     ) as session:
         if profile:
             _profile(session, profile, also=published_networks(session.space) if published else [])
-        _, platform = session.measured
         groups = {"random": draw_networks(session, networks, chosen)}
         if published:
             groups["published"] = published_networks(session.space)
-        note(
-            f"validating on {platform}, {session.space.dtype}, seed {chosen}; --seed {chosen} continues after Ctrl-C"
-        )
-        with progress_bar("validate") as show:
-            result = validate(
-                session,
-                groups,
-                seed=chosen,
-                visits=visits,
-                naive=naive,
-                progress=lambda what, done, total: show(done, total, what),
-            )
-        title = f"{platform}, {session.space.dtype}, {session.granularity} units"
-        if result.platform != platform:
-            title += f", networks measured with {result.platform.backend} {result.platform.version}"
-        target_name = session.device.name
+        result = _measure(session, groups, chosen, visits=visits, naive=naive, recalibrate=recalibrate)
+        title = _title(session, result)
+        target_name, platform = session.device.name, session.measured[1]
     judged = {name: [each for each in result.judged if each.group == name] for name in groups}
     reports = {name: judge(each, result.known) for name, each in judged.items() if each}
     if html:
@@ -127,6 +123,7 @@ def validate_command(
             "measured_on": str(result.platform),
             "seed": result.seed,
             "visits": visits,
+            "recalibrated": recalibrate,
             "reports": {name: report.to_json() for name, report in reports.items()},
             "networks": [each.to_json() for each in result.judged],
         }
@@ -137,6 +134,38 @@ def validate_command(
             print_text(f"### {title}: {heading(report)}\n\n{markdown(report)}\n")
         else:
             _print(title, report)
+
+
+def _measure(
+    session: Session,
+    groups: dict[str, list[Network]],
+    seed: int,
+    *,
+    visits: int,
+    naive: bool,
+    recalibrate: bool,
+) -> Validation:
+    note(
+        f"validating on {session.measured[1]}, {session.space.dtype}, seed {seed}; --seed {seed} continues after Ctrl-C"
+    )
+    with progress_bar("validate") as show:
+        return validate(
+            session,
+            groups,
+            seed=seed,
+            visits=visits,
+            naive=naive,
+            recalibrate=recalibrate,
+            progress=lambda what, done, total: show(done, total, what),
+        )
+
+
+def _title(session: Session, result: Validation) -> str:
+    platform = session.measured[1]
+    title = f"{platform}, {session.space.dtype}, {session.granularity} units"
+    if result.platform == platform:
+        return title
+    return f"{title}, networks measured with {result.platform.backend} {result.platform.version}"
 
 
 def _profile(session: Session, effort: str, also: list[Network]) -> None:

@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 Cost = Callable[[Unit], float]
 
 GRID = unit_grid(load_space("chamnet-res"), "op")
-POINTWISE = [unit for unit in GRID.units if unit.signature == "conv1x1"]
+POINTWISE = [unit for unit in GRID.units if unit.signature == "conv1x1_relu"]
 
 
 def smooth_ms(unit: Unit) -> float:
