@@ -39,6 +39,8 @@ class Tally:
         reconnects: How often the agent was lost and found again.
         waits: Seconds spent waiting while another host measured on the device.
         slow: Visits made while the device was slow; each was asked for once more.
+        calls: Timed calls.
+        interrupted: Of these, such during which other work ran on the measuring cores; their samples were rejected.
         timed_ns: Time inside the calls whose samples were kept.
         elapsed_ns: Time the runs took.
     """
@@ -50,8 +52,15 @@ class Tally:
     reconnects: int = 0
     waits: int = 0
     slow: int = 0
+    calls: int = 0
+    interrupted: int = 0
     timed_ns: int = 0
     elapsed_ns: int = 0
+
+    @property
+    def interrupted_share(self) -> float:
+        """Share of the timed calls during which other work ran on the measuring cores."""
+        return self.interrupted / self.calls if self.calls else 0.0
 
     @property
     def timed_share(self) -> float | None:
@@ -185,6 +194,8 @@ def _measure(
                 if regime.repeats(visit):  # likewise
                     visit = replace(visit, visit_id=f"{visit.visit_id}!slow{visit.started_unix_ms}")
             tally.timed_ns += sum(visit.samples_ns)
+            tally.interrupted += visit.preempted
+            tally.calls += visit.preempted + len(visit.samples_ns)
             if store.append(lut_id, request.kind, key, request.policy.mode, visit, name=name):
                 tally.stored += visit.visit_id in what
                 tally.failed += visit.status != "ok"

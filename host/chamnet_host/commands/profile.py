@@ -31,6 +31,7 @@ __all__ = ["register"]
 
 _SECONDS_PER_WALK = 0.35  # before anything was measured: a desktop core's
 _SECONDS_PER_NETWORK = 0.1
+_CROWDED = 0.05  # share of interrupted calls worth a warning
 _UNITS_PER_FULL_WALK = 12  # that nobody visited before, on average
 
 
@@ -177,6 +178,7 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
             "slow": tally.slow,
             "reconnects": tally.reconnects,
             "timed_share": tally.timed_share,
+            "interrupted_share": tally.interrupted_share,
             "calibration": {
                 "scale": latency.calibration.scale,
                 "term": latency.calibration.term,
@@ -191,6 +193,11 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
     print_text(
         f"{tally.stored:,} visits stored, {tally.before:,} were there before{failed}{slow}: {platform}, {session.space.dtype}"
     )
+    if tally.interrupted_share > _CROWDED:
+        note(
+            f"other work ran on the measuring cores during {100 * tally.interrupted_share:.0f} % of the timed calls: stop it, or"
+            " choose other cores, and `chamnet-host profile --recalibrate`"
+        )
     print_text(f"{len(latency.interpolator.rows):,} units measured; {_said(latency.calibration.residuals)}")
     print_text(
         "next: `chamnet-host search --budget 8ms`, `chamnet-host lut validate` to see how far off it is"
