@@ -277,9 +277,8 @@ class LatencyPredictor:
         costs_ms = self.costs_ms(units, rows_ms)
         value = float(costs_ms.sum())
         rough = np.array([source == "missing" for source in sources])
-        missing = (
-            float(((costs_ms * deviation)[rough] ** 2).sum()) ** 0.5 / value
-        )  # the others are in the residuals
+        # what kinds never measured may be off by, all in one direction; the others are in the residuals
+        missing = float((costs_ms * deviation)[rough].sum()) / value
         spread = self.calibration.spread
         width = spread.quantile * math.hypot(spread.deviation(len(units), value), missing)
         coverage: dict[Source, float] = {"measured": 0.0, "interpolated": 0.0, "missing": 0.0}

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -171,6 +172,15 @@ def test_an_unknown_group_is_missing_but_never_zero(interpolator: UnitInterpolat
     assert found.known.tolist() == [False, True]
     assert (found.latency_ms > 0).all()
     assert found.deviation[0] > 0.05
+
+
+def test_another_activation_stands_in_for_one_never_measured(interpolator: UnitInterpolator) -> None:
+    units = some(POINTWISE, 50, seed=5)
+    kin = [Unit((replace(unit.ops[0], act="relu6"),)) for unit in units]
+    like, found = interpolator.predict(units), interpolator.predict(kin)
+    assert not found.known.any()
+    assert found.latency_ms == pytest.approx(like.latency_ms, rel=0.2)
+    assert (found.deviation > 0.1).all()
 
 
 def test_no_latency_is_zero_or_less_however_far_off(interpolator: UnitInterpolator) -> None:
