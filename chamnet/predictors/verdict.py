@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from chamnet.predictors.baselines import COUNTED, Known, baselines_ms
 from chamnet.predictors.latency import Source
-from chamnet.stats import median
+from chamnet.stats import median, split_half
 
 __all__ = [
     "SMALL_MACS",
@@ -94,8 +94,7 @@ class Judged:
     @property
     def split_half(self) -> float:
         """How far the medians of odd and even visits differ, relative to their mean."""
-        odd, even = median(self.visits_ms[::2]), median(self.visits_ms[1::2])
-        return abs(odd - even) / ((odd + even) / 2)
+        return split_half(self.visits_ms)
 
     @property
     def covered(self) -> bool:
