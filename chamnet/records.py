@@ -21,7 +21,7 @@ __all__ = [
     "machine_identity",
 ]
 
-PROTOCOL_VERSION = 2  # of the way a measurement is made; rows of different versions never mix
+PROTOCOL_VERSION = 3  # of the way a measurement is made; rows of different versions never mix
 
 Status = Literal["ok", "unsupported", "fallback", "crashed", "timeout", "cancelled"]
 Mode = Literal["ring", "loop"]
@@ -149,7 +149,7 @@ class Conditions:
         cpu_khz: Clock of the slowest core at work.
         temperature_c: Of the hottest zone.
         probe_ns: Median of a fixed reference computation between the visit's laps.
-        memory_probe_ns: The same of a fixed pass over memory.
+        memory_probe_ns: The same of a fixed pass over memory that was last read a lap ago.
         load_1min: Load average.
     """
 

@@ -16,7 +16,7 @@ from chamnet.errors import UnsupportedOpError
 from chamnet.records import Conditions, Item, Policy, Resolved, Visit
 from chamnet_agent.backends.base import Backend, DeviceTimed, Prepared, Warmed, Workload
 from chamnet_agent.board import NOBODY
-from chamnet_agent.probes import Probes
+from chamnet_agent.probes import Probes, Work
 
 __all__ = ["Bench", "Profiler", "ring_order"]
 
@@ -42,7 +42,7 @@ class Bench:
     switches: Callable[[], int]
     unix_ms: Callable[[], int]
     mark: Callable[[int], None]
-    work: Sequence[Callable[[], object]] = ()
+    work: Sequence[Work] = ()
 
 
 @dataclass(slots=True)

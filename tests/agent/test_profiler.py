@@ -8,6 +8,7 @@ from chamnet.records import Conditions, Item, Policy, Visit
 from chamnet.testing import FakeClock
 from chamnet_agent.backends.base import Workload
 from chamnet_agent.board import NOBODY
+from chamnet_agent.probes import Work
 from chamnet_agent.profiler import Bench, Profiler, ring_order
 from chamnet_agent.testing import FakeBackend, Script
 
@@ -54,8 +55,8 @@ class Machine:
         self.clock.time_ns += duration_ns
         self.after_ns(duration_ns)
 
-    def _probe(self, takes_ns: Callable[[], int]) -> Callable[[], object]:
-        return lambda: self.clock.sleep_s(takes_ns() / 1e9)
+    def _probe(self, takes_ns: Callable[[], int]) -> Work:
+        return Work(lambda: self.clock.sleep_s(takes_ns() / 1e9), warmed=True)
 
     def measure(self, keys: Sequence[str], policy: Policy) -> dict[str, Visit]:
         items = [Item(visit_id=key, blocks=(key,)) for key in keys]
