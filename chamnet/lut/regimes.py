@@ -7,7 +7,8 @@ follows them is learned from items visited more than once:
     log latency = item + a * log(computation) + b * log(memory) + noise
 
 and every visit is carried to the speed at which the two take what they took at most times. `a` and `b` are fitted for
-each kind of item, drawn towards what holds for all; eq. 3.43 of [Hastie2009]_ with a mean. What the two usually take is
+each kind of item, drawn towards what holds for all, and for each item visited often, drawn towards those of its kind;
+eq. 3.43 of [Hastie2009]_ with a mean. What the two usually take is
 told apart by the mode of a visit, for a ring leaves them other caches than a loop: rings and loops take turns, so both
 medians stand for the same speed.
 
@@ -17,7 +18,7 @@ References:
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,12 @@ FloatArray = npt.NDArray[np.float64]
 LogProbes = tuple[float, float]  # of the computation, of the pass over memory
 
 _USUAL = (0.5, 0.35)  # before anything was visited twice
-_PRIOR_STRENGTH = 0.5  # what the usual slopes count: as much spread of log probes as this, summed over visits
+_PRIOR_STRENGTH = 0.5  # what the usual slopes count: as much spread of log probes as this, squared and summed
+_KIND_STRENGTH = (
+    0.1  # what those of its kind count for an item: noise of 3 % squared over slopes' spread of 0.1
+)
 _LARGEST = 1.3
+_OFTEN = 12  # visits from which an item has slopes of its own
 _OUTLIER = 3.0  # robust deviations beyond which a visit teaches nothing
 
 
@@ -63,10 +68,12 @@ class Regimes:
     Attributes:
         reference: Mode -> log of the two probes in ns at the speed that latencies are given for.
         slopes: Family -> what its latency takes of each probe.
+        own: Item visited often -> the same.
     """
 
     reference: Mapping[str, LogProbes]
     slopes: Mapping[str, tuple[float, float]]
+    own: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, visits: Iterable[Observed], reference: Mapping[str, LogProbes] | None = None) -> "Regimes":
@@ -89,22 +96,26 @@ class Regimes:
             return cls(known, {})
         spread = {family: _within(items.values()) for family, items in families.items()}
         common = _solve(np.concatenate(list(spread.values())), _USUAL)
-        return cls(known, {family: _solve(rows, common) for family, rows in spread.items()})
+        slopes = {family: _solve(rows, common) for family, rows in spread.items()}
+        own = {
+            item: _solve(_within([made]), slopes[family], _KIND_STRENGTH)
+            for family, items in families.items()
+            for item, made in items.items()
+            if len(made) >= _OFTEN
+        }
+        return cls(known, slopes, own)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Regimes":
         """Read its fields from plain data."""
-        reference, slopes = (
-            {k: (v[0], v[1]) for k, v in data[name].items()} for name in ("reference", "slopes")
-        )
-        return cls(reference, slopes)
+        return cls(*({k: (v[0], v[1]) for k, v in data[each.name].items()} for each in fields(cls)))
 
-    def factor(self, family: str, mode: Mode, conditions: Conditions) -> float:
+    def factor(self, family: str, item: str, mode: Mode, conditions: Conditions) -> float:
         """Return what a latency measured under these conditions is multiplied by, to hold at the reference speed."""
         log_probes, reference = _log_probes(conditions), self.reference.get(mode)
         if reference is None or log_probes is None:
             return 1.0
-        slopes = self.slopes.get(family, _USUAL)
+        slopes = self.own.get(item) or self.slopes.get(family, _USUAL)
         return math.exp(sum(s * (at - now) for s, at, now in zip(slopes, reference, log_probes, strict=True)))
 
 
@@ -124,7 +135,9 @@ def _within(items: Iterable[list[tuple[float, ...]]]) -> FloatArray:
     return np.concatenate(rows) if rows else np.empty((0, 3))
 
 
-def _solve(rows: FloatArray, prior: tuple[float, float]) -> tuple[float, float]:
+def _solve(
+    rows: FloatArray, prior: tuple[float, float], strength: float = _PRIOR_STRENGTH
+) -> tuple[float, float]:
     """Return slopes by least squares drawn towards the prior, without the visits that fit worst."""
     slopes = np.array(prior)
     if len(rows) < 4:
@@ -134,6 +147,6 @@ def _solve(rows: FloatArray, prior: tuple[float, float]) -> tuple[float, float]:
         scale = 1.4826 * float(np.median(np.abs(residual))) + 1e-9
         kept = rows[np.abs(residual) < _OUTLIER * scale]
         x, y = kept[:, 1:], kept[:, 0]
-        gram = x.T @ x + _PRIOR_STRENGTH * np.eye(2)
-        slopes = np.clip(np.linalg.solve(gram, x.T @ y + _PRIOR_STRENGTH * np.array(prior)), 0.0, _LARGEST)
+        gram = x.T @ x + strength * np.eye(2)
+        slopes = np.clip(np.linalg.solve(gram, x.T @ y + strength * np.array(prior)), 0.0, _LARGEST)
     return float(slopes[0]), float(slopes[1])

@@ -200,7 +200,7 @@ def summarise(
         kind=kind,
         key=key,
         name=name,
-        visits_ms=tuple(_net_ms(kind, v) * regimes.factor(family, mode, v.conditions) for v in visits),
+        visits_ms=tuple(_net_ms(kind, v) * regimes.factor(family, key, mode, v.conditions) for v in visits),
         noop_ms=median(noops_ms) if noops_ms else None,
         samples=sum(len(visit.samples_ns) for visit in visits),
         preempted=sum(visit.preempted for visit in visits),

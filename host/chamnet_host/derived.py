@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["kept_latency", "kept_tables"]
 
-_VERSION = 7  # of what is kept
+_VERSION = 8  # of what is kept
 
 
 def kept_latency(workspace: "Workspace") -> LatencyPredictor:
@@ -33,7 +33,7 @@ def kept_latency(workspace: "Workspace") -> LatencyPredictor:
 
 
 def kept_tables(workspace: "Workspace") -> dict[str, CostTables]:
-    """Return the link tables of latency (ms), MACs, params and weight bytes, making and keeping them where new."""
+    """Return the link tables of latency (ms), MACs, params, weight bytes and number of units, making and keeping them where new."""
     kind, key = _key(workspace, "tables")
     if (held := workspace.store.cached(key)) is not None:
         return _unpack_tables(_arrays(held), workspace.space)
@@ -43,6 +43,7 @@ def kept_tables(workspace: "Workspace") -> dict[str, CostTables]:
         "macs": grid.tables([unit.macs for unit in grid.units]),
         "params": grid.tables([unit.params for unit in grid.units]),
         "weight_bytes": grid.tables([unit.weight_bytes for unit in grid.units]),
+        "units": grid.tables(np.ones(len(grid.units))),
     }
     workspace.store.cache(key, _bytes(_pack_tables(tables)), replaces=kind)
     return tables

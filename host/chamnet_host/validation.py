@@ -203,7 +203,7 @@ class _Run:
         regimes = Regimes.fit(observed, self._workspace.latency.regimes.reference)
         taken: dict[str, list[float]] = {}
         for each in made:
-            at_usual_speed = regimes.factor("network", each.mode, each.visit.conditions)
+            at_usual_speed = regimes.factor("network", each.key, each.mode, each.visit.conditions)
             taken.setdefault(each.key, []).append(visit_ms(each.visit) * at_usual_speed)
         return {digest: tuple(visits_ms) for digest, visits_ms in taken.items() if len(visits_ms) > 1}
 
@@ -222,7 +222,7 @@ class _Run:
         regimes = self._workspace.latency.regimes
         for stored in self._workspace.store.visits(self._lut_id, "isolated"):
             if stored.visit.samples_ns:
-                at_usual_speed = regimes.factor("isolated", stored.mode, stored.visit.conditions)
+                at_usual_speed = regimes.factor("isolated", stored.key, stored.mode, stored.visit.conditions)
                 visits.setdefault(stored.key, []).append(visit_ms(stored.visit) * at_usual_speed)
         rows_ms = {key: median(made) for key, made in visits.items()}
         return {network.digest: dict(_sums(network, rows_ms)) for network in networks}

@@ -44,7 +44,7 @@ def spread_of(made: list[Observed], regimes: Regimes | None) -> float:
     """Return the median over items of the deviation of their log latencies."""
     logs: dict[str, list[float]] = {}
     for visit in made:
-        factor = regimes.factor(visit.family, visit.mode, visit.conditions) if regimes else 1.0
+        factor = regimes.factor(visit.family, visit.item, visit.mode, visit.conditions) if regimes else 1.0
         logs.setdefault(visit.item, []).append(np.log(visit.latency_ms * factor))
     return float(np.median([np.std(values, ddof=1) for values in logs.values()]))
 
@@ -61,17 +61,28 @@ def test_each_family_has_its_own_slopes() -> None:
         assert found[family] == pytest.approx(slopes, abs=0.06)
 
 
+def test_an_item_visited_often_has_slopes_of_its_own() -> None:
+    often = list(visits({"heavy": (0.1, 1.0)}, items=1, each=40))
+    made = [*visits({"mixed": (0.9, 0.1)}), *(replace(v, family="mixed") for v in often)]
+    regimes = Regimes.fit(made)
+    assert regimes.own["heavy0"] == pytest.approx((0.1, 1.0), abs=0.15)
+    assert "mixed0" not in regimes.own, "nine visits say little"
+    assert spread_of([v for v in made if v.item == "heavy0"], regimes) < 2 * NOISE
+
+
 def test_latencies_hold_for_the_usual_speed() -> None:
     made = list(visits())
     regimes = Regimes.fit(made)
     assert regimes.reference["ring"] == pytest.approx(np.log(USUAL_NS), abs=0.1)
     compute_ns, memory_ns = np.exp(regimes.reference["ring"])
     usual = Conditions(probe_ns=round(compute_ns), memory_probe_ns=round(memory_ns))
-    assert regimes.factor("compute", "ring", usual) == pytest.approx(1, abs=1e-4)
+    assert regimes.factor("compute", "new", "ring", usual) == pytest.approx(1, abs=1e-4)
     slow = Conditions(probe_ns=round(2 * compute_ns), memory_probe_ns=round(memory_ns))
-    assert regimes.factor("compute", "ring", slow) == pytest.approx(2**-0.95, abs=0.03)
+    assert regimes.factor("compute", "new", "ring", slow) == pytest.approx(2**-0.95, abs=0.03)
     carried = [
-        v.latency_ms * regimes.factor(v.family, v.mode, v.conditions) for v in made if v.item == "memory4"
+        v.latency_ms * regimes.factor(v.family, v.item, v.mode, v.conditions)
+        for v in made
+        if v.item == "memory4"
     ]
     assert np.median(carried) == pytest.approx(5.0, rel=0.1)
 
@@ -80,7 +91,7 @@ def test_visits_can_be_carried_to_a_given_speed() -> None:
     given = (float(np.log(USUAL_NS[0])), float(np.log(2 * USUAL_NS[1])))
     regimes = Regimes.fit(visits(), reference={"ring": given})
     assert regimes.reference["ring"] == given
-    assert regimes.factor("memory", "ring", conditions(1, 1)) == pytest.approx(2**0.8, rel=0.05)
+    assert regimes.factor("memory", "new", "ring", conditions(1, 1)) == pytest.approx(2**0.8, rel=0.05)
 
 
 def test_a_ring_and_a_loop_leave_the_probes_other_caches() -> None:
@@ -95,8 +106,8 @@ def test_a_ring_and_a_loop_leave_the_probes_other_caches() -> None:
     regimes = Regimes.fit([*rings, *loops])
     ring, loop = regimes.reference["ring"], regimes.reference["loop"]
     assert loop[1] - ring[1] == pytest.approx(np.log(2), abs=0.1)
-    assert regimes.factor("network", "loop", conditions(1, 2)) == pytest.approx(1, abs=0.1)
-    assert regimes.factor("network", "loop", conditions(1, 4)) == pytest.approx(2**-0.8, abs=0.1)
+    assert regimes.factor("network", "new", "loop", conditions(1, 2)) == pytest.approx(1, abs=0.1)
+    assert regimes.factor("network", "new", "loop", conditions(1, 4)) == pytest.approx(2**-0.8, abs=0.1)
 
 
 def _twice_the_memory(seen: Conditions) -> Conditions:
@@ -105,7 +116,7 @@ def _twice_the_memory(seen: Conditions) -> Conditions:
 
 
 def test_a_mode_without_probes_is_left_alone() -> None:
-    assert Regimes.fit(visits()).factor("network", "loop", conditions(2, 2)) == 1
+    assert Regimes.fit(visits()).factor("network", "new", "loop", conditions(2, 2)) == 1
 
 
 def test_disturbed_visits_do_not_spoil_the_slopes() -> None:
@@ -134,8 +145,8 @@ def test_without_probes_nothing_is_carried() -> None:
     bare = [Observed("unit", "u", "ring", latency_ms, Conditions()) for latency_ms in (1.0, 2.0, 3.0)]
     regimes = Regimes.fit(bare)
     assert not regimes.reference
-    assert regimes.factor("unit", "ring", Conditions()) == 1
-    assert regimes.factor("unit", "ring", conditions(2, 2)) == 1
+    assert regimes.factor("unit", "new", "ring", Conditions()) == 1
+    assert regimes.factor("unit", "new", "ring", conditions(2, 2)) == 1
 
 
 @pytest.mark.parametrize(
@@ -151,11 +162,11 @@ def test_a_visit_that_lacks_a_probe_stays_as_it_is(half: Conditions) -> None:
     made = list(visits())
     regimes = Regimes.fit([*made, Observed("compute", "compute0", "ring", 50.0, half)])
     assert regimes == Regimes.fit(made)
-    assert regimes.factor("compute", "ring", half) == 1
+    assert regimes.factor("compute", "new", "ring", half) == 1
 
 
 def test_an_unknown_family_is_carried_all_the_same() -> None:
-    assert 0.3 < Regimes.fit(visits()).factor("never seen", "ring", conditions(2, 2)) < 0.9
+    assert 0.3 < Regimes.fit(visits()).factor("never seen", "new", "ring", conditions(2, 2)) < 0.9
 
 
 def test_items_visited_once_say_nothing() -> None:
