@@ -11,6 +11,7 @@ import numpy.typing as npt
 from chamnet.predictors.base import AccuracyPrediction
 from chamnet.predictors.gp import profile_in_place
 from chamnet.predictors.pool import from_log_error
+from chamnet.predictors.separable import Separable
 from chamnet.space import CostTables, Levels, SearchSpace, unit_grid
 
 if TYPE_CHECKING:
@@ -114,6 +115,27 @@ class SpaceAccuracy:
         if self.predictor.model.kernel.name != "additive":
             return None
         return tuple(self._term(part) for part in self.predictor.model.kernel.parts)
+
+    @cached_property
+    def separable(self) -> Separable | None:
+        """The same predictor by link of the space's chain; None where it does not add up along it."""
+        if self.terms is None:
+            return None
+        free = [i for i, axis in enumerate(self.space.axes) if len(axis.values) > 1]
+        intercept, slope = self.line
+        tables = [np.zeros(table.shape) for table in self.macs.tables]
+        tables[0] += intercept
+        for term in self.terms:
+            axes = [free[column] for column in term.columns]
+            link = next((i for i, linked in enumerate(self.macs.axes) if set(axes) <= set(linked)), None)
+            if link is None:
+                return None
+            linked = self.macs.axes[link]
+            order = np.argsort([linked.index(axis) for axis in axes])
+            sizes = [len(self.space.axes[axis].values) if axis in axes else 1 for axis in linked]
+            tables[link] = tables[link] + term.table.transpose(order).reshape(sizes)
+        parts = CostTables(self.space, self.macs.axes, tuple(tables))
+        return Separable(parts, self.macs, slope, from_log_error)
 
     def _term(self, part: tuple[int, ...]) -> Term:
         model, names = self.predictor.model, self.predictor.pool.structure.feature_names

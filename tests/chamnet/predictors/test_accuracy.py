@@ -178,6 +178,14 @@ def test_the_additive_terms_add_up() -> None:
     assert with_kernel("matern").for_space(SPACE).terms is None
 
 
+def test_the_additive_predictor_adds_up_along_the_chain() -> None:
+    accuracy = SHIPPED.for_space(SPACE)
+    assert accuracy.separable is not None
+    assert accuracy.separable.parts.axes == accuracy.macs.axes
+    assert accuracy.separable.top1(LEVELS) == pytest.approx(accuracy.top1(LEVELS), abs=1e-9)
+    assert with_kernel("matern").for_space(SPACE).separable is None
+
+
 def test_no_recipe_changes_a_ranking() -> None:
     orders = [np.argsort(SHIPPED.for_space(SPACE, recipe=r).top1(LEVELS)).tolist() for r in SHIPPED.recipes]
     assert orders[0] == orders[1] == orders[2]
