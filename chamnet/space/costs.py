@@ -29,6 +29,18 @@ class CostTables:
     axes: tuple[tuple[int, ...], ...]
     tables: tuple[FloatArray, ...]
 
+    def restricted(self, space: SearchSpace) -> "CostTables":
+        """Return the costs of a part of the space, as `SearchSpace.restricted` gives it."""
+        kept = [
+            [axis.values.index(value) for value in part.values]
+            for axis, part in zip(self.space.axes, space.axes, strict=True)
+        ]
+        tables = (
+            table[np.ix_(*(kept[axis] for axis in linked))]
+            for linked, table in zip(self.axes, self.tables, strict=True)
+        )
+        return CostTables(space, self.axes, tuple(tables))
+
     def total(self, levels: Levels) -> FloatArray:
         """Return the cost of each genome, shape `n`."""
         total = np.zeros(len(levels))
@@ -61,6 +73,10 @@ class CostTables:
         """Return the cheapest genome, shape `1 x d`; of equals, the lowest resolution, then the lowest levels."""
         each = self.lowest_each()
         return each[[int(np.argmin(self.total(each)))]]
+
+    def highest(self) -> Levels:
+        """Return the dearest genome, shape `1 x d`."""
+        return CostTables(self.space, self.axes, tuple(-table for table in self.tables)).lowest()
 
     def lowest_each(self) -> Levels:
         """Return the cheapest genome at each resolution, shape `resolutions x d`, by backtracking."""

@@ -7,7 +7,7 @@ that tables can be gathered from directly.
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -201,6 +201,54 @@ class SearchSpace:
         genome = tuple(int(part) for part in parts)
         self.levels([genome])
         return genome
+
+    def restricted(
+        self, fixed: Mapping[str, int] | None = None, *, channel_multiple: int = 1
+    ) -> "SearchSpace":
+        """Return the part of the space with some decisions settled.
+
+        Args:
+            fixed: Axis -> the one value left of it.
+            channel_multiple: Of which all filters are multiples: stem, stages and head.
+
+        Raises:
+            ConfigError: No such axis, or no value is left of one.
+        """
+        left = {axis.name: axis.values for axis in self.axes}
+        for name, value in (fixed or {}).items():
+            if name not in left:
+                raise ConfigError(f"{self.name} has no axis {name!r}; it has {', '.join(left)}")
+            if value not in left[name]:
+                raise ConfigError(f"{name} = {value}: {self.name} has {_shown(left[name])}")
+            left[name] = (value,)
+        for name in self._filter_axes:
+            multiples = tuple(value for value in left[name] if value % channel_multiple == 0)
+            if not multiples:
+                raise ConfigError(
+                    f"no value of {name} in {self.name} is a multiple of {channel_multiple}: {_shown(left[name])}"
+                )
+            left[name] = multiples
+        return self._with_axes(left)
+
+    @property
+    def _filter_axes(self) -> tuple[str, ...]:
+        return (self.stem.name, *(stage.filters.name for stage in self.stages), self.head.name)
+
+    def _with_axes(self, values: Mapping[str, tuple[int, ...]]) -> "SearchSpace":
+        def axis(old: Axis) -> Axis:
+            return Axis(old.name, values[old.name])
+
+        stages = tuple(
+            replace(s, expansion=axis(s.expansion), filters=axis(s.filters), blocks=axis(s.blocks))
+            for s in self.stages
+        )
+        return replace(
+            self,
+            resolution=axis(self.resolution),
+            stem=axis(self.stem),
+            stages=stages,
+            head=axis(self.head),
+        )
 
     def sample(self, count: int, rng: np.random.Generator) -> Levels:
         """Draw genomes uniformly as levels, shape `count x d`."""
