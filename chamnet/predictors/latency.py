@@ -127,11 +127,13 @@ class ResidualModel:
             tested_ms=(float(latency_ms.min()), float(latency_ms.max())),
         )
 
-    def deviation(self, units: int, latency_ms: float) -> float:
-        """Return the relative standard deviation of a network's prediction."""
+    def deviation(self, units: npt.ArrayLike, latency_ms: npt.ArrayLike) -> FloatArray:
+        """Return the relative standard deviation of networks' predictions, shaped as the arguments together."""
         smallest_ms, largest_ms = self.tested_ms
-        beyond = max(smallest_ms / latency_ms, latency_ms / largest_ms, 1.0)
-        return math.hypot(self.flat, self.call_ms * units / latency_ms, _EXTRAPOLATED * math.log(beyond))
+        count, ms = np.asarray(units), np.asarray(latency_ms)
+        beyond = np.maximum(1.0, np.maximum(smallest_ms / ms, ms / largest_ms))
+        near: FloatArray = np.hypot(self.flat, self.call_ms * count / ms)
+        return np.hypot(near, _EXTRAPOLATED * np.log(beyond))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +282,7 @@ class LatencyPredictor:
         # what kinds never measured may be off by, all in one direction; the others are in the residuals
         missing = float((costs_ms * deviation)[rough].sum()) / value
         spread = self.calibration.spread
-        width = spread.quantile * math.hypot(spread.deviation(len(units), value), missing)
+        width = spread.quantile * math.hypot(float(spread.deviation(len(units), value)), missing)
         coverage: dict[Source, float] = {"measured": 0.0, "interpolated": 0.0, "missing": 0.0}
         for cost, source in zip(costs_ms.tolist(), sources, strict=True):
             coverage[source] += cost / value
