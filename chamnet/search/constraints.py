@@ -1,11 +1,12 @@
 """What a network costs, and the budgets it must keep.
 
 A metric is a sum over a network's units plus a constant, so its smallest and largest values in a space are
-known exactly before any search starts: an impossible budget is refused at once, naming the minimum.
+known exactly before any search starts: an impossible budget is refused at once, naming the minimum. One that does not
+add up, such as the upper end of an interval, comes with a sum that it never falls below.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,14 +40,20 @@ class Metric:
         name: As in `Budget.metric`, such as `latency_ms`; values are in that unit.
         tables: Cost of the units, by link of the space's chain.
         constant: Added to every network, such as the overhead of a call.
+        exact: The cost of genomes (`n x d`), where it does not add up; never below what adds up.
+        rises_with: Where it does not: sums that it rises with, and nothing else.
     """
 
     name: str
     tables: CostTables
     constant: float = 0.0
+    exact: Callable[[Levels], FloatArray] | None = None
+    rises_with: tuple[CostTables, ...] = ()
 
     def total(self, levels: Levels) -> FloatArray:
         """Return the cost of each genome (`n x d`), shape `n`."""
+        if self.exact is not None:
+            return self.exact(levels)
         return self.tables.total(levels) + self.constant
 
     @cached_property
@@ -61,7 +68,9 @@ class Metric:
 
     @cached_property
     def highest(self) -> float:
-        """The largest cost in the space."""
+        """The largest cost in the space; where it does not add up, that of the network with the largest sum."""
+        if self.exact is not None:
+            return float(self.exact(self.tables.highest())[0])
         return float(self.tables.bounds()[1].max()) + self.constant
 
 

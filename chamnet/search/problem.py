@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.errors import ConfigError
+from chamnet.predictors.separable import Separable
 from chamnet.search.constraints import Constraint
 from chamnet.space import Genome, Levels, SearchSpace
 
-__all__ = ["Generation", "Problem", "SearchResult", "SearchSettings", "Status", "reward"]
+__all__ = ["Generation", "Problem", "SearchResult", "SearchSettings", "Solver", "Status", "reward"]
 
 FloatArray = npt.NDArray[np.float64]
-Status = Literal["heuristic"]
+Status = Literal["optimal", "bounded", "heuristic"]
+Solver = Literal["exact", "evolution"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Problem:
         accuracy: Predicts top-1 in percent, shape `n`, of genomes as levels, shape `n x d`. Any predictor
             will do; it is called with up to some ten thousand rows at a time.
         constraints: The budgets; all hold together. May be empty.
+        separable: The same accuracy by link of the chain, where it adds up along it.
+        surrogate: A similar accuracy that adds up: where to start from.
 
     Raises:
         ValueError: Two constraints bound one metric, or one belongs to another space.
@@ -38,6 +42,8 @@ class Problem:
     space: SearchSpace
     accuracy: Callable[[Levels], FloatArray]
     constraints: tuple[Constraint, ...] = ()
+    separable: Separable | None = None
+    surrogate: Separable | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
@@ -167,7 +173,10 @@ class SearchResult:
         binding: Whether each metric's budget excludes any network at all.
         evaluations: Networks whose accuracy was predicted.
         elapsed_s: Wall time of the search.
-        status: `heuristic`: nothing proves it the best.
+        solver: What found it.
+        status: `optimal`: proven that no network within budgets is predicted better. `bounded`: proven that none
+            exceeds `bound`. `heuristic`: nothing is proven.
+        bound: Top-1 in percent that no network within budgets is predicted to exceed; None where nothing is proven.
         interrupted: The user stopped it.
         timed_out: The time limit stopped it.
         history: By generation, one restart after the other.
@@ -180,7 +189,14 @@ class SearchResult:
     binding: Mapping[str, bool]
     evaluations: int
     elapsed_s: float
+    solver: Solver = "evolution"
     status: Status = "heuristic"
+    bound: float | None = None
     interrupted: bool = False
     timed_out: bool = False
     history: tuple[Generation, ...] = ()
+
+    @property
+    def gap(self) -> float | None:
+        """Points of top-1 that a better network could have at most; None where nothing is proven."""
+        return None if self.bound is None else self.bound - self.accuracy

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from chamnet.predictors.separable import Separable
 from chamnet.quantities import parse_budgets
 from chamnet.search import Constraint, Metric, Problem
-from chamnet.space import Levels, SearchSpace, load_space, unit_grid
+from chamnet.space import CostTables, Levels, SearchSpace, load_space, unit_grid
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -84,6 +85,13 @@ class Synthetic:
             return total
 
         return top1
+
+    def separable(self, rng: np.random.Generator, slope: float = 0.0) -> Separable:
+        """Return an accuracy by link, drawn at random, ties and all."""
+        macs = self.metrics["macs"].tables
+        drawn = tuple(np.round(rng.normal(size=table.shape), 2) for table in macs.tables)
+        parts = CostTables(macs.space, macs.axes, drawn)
+        return Separable(parts, macs, slope, lambda value: 50 + 10 * np.tanh(value / 10))
 
     def problem(self, budgets: str, seed: int = 0, amplitude: float = 0.6) -> Problem:
         """Return the search within budgets such as `5MMACs,40kparams`; empty for none."""
