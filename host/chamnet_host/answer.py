@@ -1,17 +1,15 @@
 """The answer to a search: a network, what is predicted of it, and what binds it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from chamnet.networks import load_all
-from chamnet.search import SearchResult, SearchSettings, evolve
-from chamnet.search.problem import Problem
-from chamnet.space import Levels
+from chamnet.search import SearchResult, SearchSettings, SolverChoice
+from chamnet.search import search as find
+from chamnet.space import Genome
 from chamnet_host.budgets import ResolvedBudgets, resolve_budgets
 from chamnet_host.prediction import Prediction, predict
+from chamnet_host.scope import Scope
 from chamnet_host.workspace import Workspace
 
 __all__ = ["Answer", "search"]
@@ -22,16 +20,24 @@ class Answer:
     """The best network found under budgets that hold together.
 
     Attributes:
+        target: Name of the device profile.
         budgets: What was asked.
+        genome: Of the network, in the whole space.
         prediction: The network with its latency and accuracy.
         result: How it was found.
-        reachable: Metric -> smallest and largest value in the space, of the budgeted metrics.
+        reachable: Metric -> smallest and largest value in what was searched, of the budgeted metrics.
+        networks: How many networks were searched.
+        kernel: Of the accuracy predictor that every proof holds under.
     """
 
+    target: str
     budgets: ResolvedBudgets
+    genome: Genome
     prediction: Prediction
     result: SearchResult
     reachable: dict[str, tuple[float, float]]
+    networks: int
+    kernel: str
 
     @property
     def binding(self) -> bool:
@@ -42,17 +48,25 @@ class Answer:
         """Return it as the documented JSON."""
         network = self.prediction.network
         return {
+            "target": self.target,
             "budget": self.budgets.text,
             "budgets": {c.metric.name: c.limit for c in self.budgets.constraints},
             "network": network.name,
-            "genome": list(self.result.genome),
+            "genome": list(self.genome),
             "architecture": network.architecture.to_dict(),
             "predicted": self.prediction.to_json(),
             "binding": self.binding,
             "reachable": {
                 name: {"lowest": low, "highest": high} for name, (low, high) in self.reachable.items()
             },
-            "status": self.result.status,
+            "solver": self.result.solver,
+            "optimality": {
+                "status": self.result.status,
+                "gap_top1": self.result.gap,
+                "bound_top1": self.result.bound,
+                "predictor": self.kernel,
+                "networks": self.networks,
+            },
             "interrupted": self.result.interrupted,
             "evaluations": self.result.evaluations,
             "elapsed_s": self.result.elapsed_s,
@@ -64,6 +78,8 @@ def search(
     budget: str,
     settings: SearchSettings | None = None,
     *,
+    solver: SolverChoice = "auto",
+    scope: Scope | None = None,
     progress: Callable[[int, float | None], None] | None = None,
 ) -> Answer:
     """Find the most accurate network of the workspace's space within a budget on its target.
@@ -72,26 +88,33 @@ def search(
         workspace: Gives space, target and predictors.
         budget: Budgets that hold together, separated by commas.
         settings: Of the evolution; the paper's by default.
+        solver: `exact`, `evolution`, or `auto`: exact where the accuracy predictor adds up stage by stage.
+        scope: The part of the space to search; all of it by default.
         progress: Called after each generation with its number and the best top-1 so far.
 
     Raises:
         BudgetError: The budget cannot be read.
+        ConfigError: The exact search cannot take this accuracy predictor apart.
         InfeasibleBudgetError: No network keeps it; the minimum is named.
         NotProfiledError: The target was not profiled.
     """
-    budgets = resolve_budgets(budget, workspace)
-    problem = Problem(workspace.space, workspace.space_accuracy.top1, budgets.constraints)
-    result = evolve(
-        problem, settings or SearchSettings(seed=workspace.seed), starts=_starts(workspace), progress=progress
+    scope = scope or Scope.of(workspace)
+    budgets = resolve_budgets(budget, workspace, scope)
+    result = find(
+        scope.problem(budgets.constraints),
+        settings or SearchSettings(seed=workspace.seed),
+        solver=solver,
+        starts=scope.published,
+        progress=progress,
     )
-    prediction = predict(workspace, workspace.space.decode(result.genome))
-    reachable = {c.metric.name: (c.metric.lowest, c.metric.highest) for c in budgets.constraints}
-    return Answer(budgets=budgets, prediction=prediction, result=result, reachable=reachable)
-
-
-def _starts(workspace: Workspace) -> Levels | None:
-    """Return the published networks of the space."""
-    space = workspace.space
-    published = [replace(p.architecture, dtype=space.dtype) for p in load_all().values()]
-    inside = [space.genome(architecture) for architecture in published if space.holds(architecture)]
-    return np.asarray(space.levels(inside)) if inside else None
+    genome, network = scope.network(result.levels)
+    return Answer(
+        target=workspace.device.name,
+        budgets=budgets,
+        genome=genome,
+        prediction=predict(workspace, network),
+        result=result,
+        reachable={c.metric.name: (c.metric.lowest, c.metric.highest) for c in budgets.constraints},
+        networks=scope.space.cardinality,
+        kernel=workspace.accuracy.model.kernel.name,
+    )

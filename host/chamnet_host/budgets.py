@@ -7,6 +7,7 @@ from chamnet.errors import BudgetError, NotProfiledError
 from chamnet.networks import Network
 from chamnet.quantities import Budget, parse_budget, parse_budgets
 from chamnet.search import Constraint, Metric
+from chamnet_host.scope import Scope
 from chamnet_host.subjects import LAST_SEARCH, read_networks
 from chamnet_host.workspace import Workspace
 
@@ -30,23 +31,29 @@ class ResolvedBudgets:
     notes: tuple[str, ...]
 
 
-def resolve_budgets(text: str, workspace: Workspace) -> ResolvedBudgets:
+def resolve_budgets(text: str, workspace: Workspace, scope: Scope | None = None) -> ResolvedBudgets:
     """Read budgets that hold together, separated by commas, on a workspace's target.
 
     Beside amounts such as `20ms` or `300MMACs`: `like:NETWORK` is the latency of a network on the
     target, and `40%` that share of the latency of the slowest network of the space.
+
+    Args:
+        text: Budgets.
+        workspace: Gives target and networks.
+        scope: What may be chosen; the workspace's whole space by default.
 
     Raises:
         BudgetError: One cannot be read, or two bound the same metric.
         NotProfiledError: A budget needs a table that was not measured.
     """
     notes: list[str] = []
-    budgets = parse_budgets(text, lambda part: _read(part, workspace, notes))
-    constraints = tuple(Constraint(_metric(budget, workspace), budget) for budget in budgets)
+    chosen = scope or Scope.of(workspace)
+    budgets = parse_budgets(text, lambda part: _read(part, workspace, chosen, notes))
+    constraints = tuple(Constraint(_metric(budget, workspace, chosen), budget) for budget in budgets)
     return ResolvedBudgets(text, constraints, tuple(notes))
 
 
-def _read(part: str, workspace: Workspace, notes: list[str]) -> Budget:
+def _read(part: str, workspace: Workspace, scope: Scope, notes: list[str]) -> Budget:
     if part.startswith("like:"):
         network = _reference(part.removeprefix("like:"), workspace)
         if row := workspace.network_rows.get(network.digest):
@@ -56,7 +63,7 @@ def _read(part: str, workspace: Workspace, notes: list[str]) -> Budget:
         notes.append(f"{part} is {limit_ms:.3f} ms on {workspace.device.name} ({how})")
         return Budget("latency_ms", limit_ms, part)
     if match := _SHARE.fullmatch(part):
-        slowest_ms = Metric("latency_ms", workspace.cost_tables["latency_ms"]).highest
+        slowest_ms = Metric("latency_ms", scope.cost_tables["latency_ms"]).highest
         limit_ms = float(match[1]) / 100 * slowest_ms
         if limit_ms <= 0:
             raise BudgetError(f"budget {part!r} must be above zero")
@@ -72,10 +79,10 @@ def _reference(text: str, workspace: Workspace) -> Network:
     return networks[0]
 
 
-def _metric(budget: Budget, workspace: Workspace) -> Metric:
+def _metric(budget: Budget, workspace: Workspace, scope: Scope) -> Metric:
     if budget.metric == "energy_mj":
         raise NotProfiledError(
             f"budget {budget.text}: no energy was measured on {workspace.device.name}; budgets can bound latency (20ms),"
             " MACs (300MMACs), parameters (4Mparams) and weight bytes (5MB)"
         )
-    return Metric(budget.metric, workspace.cost_tables[budget.metric])
+    return scope.metric(budget)

@@ -1,14 +1,12 @@
 """A verdict on predicted latencies as one HTML file that needs nothing else: plots, tables, every network."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 from chamnet.predictors.verdict import SMALL_MACS, Judged, Report
 from chamnet.quantities import format_count
+from chamnet_host.page import fill_page
+from chamnet_host.plot import LEFT, TOP, Axis, Plot
 from chamnet_host.verdict_text import (
     TextTable,
     baseline_table,
@@ -23,8 +21,6 @@ from chamnet_host.verdict_text import (
 __all__ = ["scatter_html"]
 
 _BANDS = (0.10, 0.05)  # wide first: the narrow one is drawn over it
-_LEFT, _TOP, _RIGHT, _BOTTOM = 52.0, 10.0, 12.0, 44.0  # margins in px, for ticks and labels
-_STEPS = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7))  # of a decade
 _LEAST_RANGE = 0.12  # of the error plot: good predictors still show the 10 % band
 
 
@@ -51,8 +47,8 @@ def scatter_html(
     if not judged:
         raise ValueError("no networks to draw")
     groups = sorted({each.group for each in judged}, reverse=True)
-    page = Template(files("chamnet_host").joinpath("scatter.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return fill_page(
+        "scatter.html",
         title=escape(title),
         subtitle=escape(subtitle),
         heading=escape(heading(report)),
@@ -86,102 +82,13 @@ def _figures(report: Report) -> str:
     return f'<dl class="figures">{"".join(tiles)}</dl>'
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Maps values to px.
-
-    Attributes:
-        low, high: Ends in values.
-        start, end: Ends in px.
-        log: Whether equal ratios have equal lengths.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = True
-
-    def __call__(self, value: float) -> float:
-        """Return where a value lies, kept within a plot's length of the ends."""
-        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        share = ((math.log(value) if self.log else value) - low) / (high - low)
-        return self.start + min(2.0, max(-1.0, share)) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """Return round values: four to eight, or more over several decades."""
-        for steps in _STEPS if self.log else ():
-            decades = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
-            found = [step * 10.0**decade for decade in decades for step in steps]
-            found = [tick for tick in found if self.low <= tick <= self.high]
-            if len(found) >= 4:
-                return found
-        return _even_ticks(self.low, self.high)
-
-
-def _even_ticks(low: float, high: float) -> list[float]:
-    widths = (step * 10.0**power for power in range(-6, 9) for step in (1, 2, 5))
-    width = next(width for width in widths if (high - low) / width <= 8)
-    return [width * i for i in range(math.ceil(low / width), math.floor(high / width) + 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plot:
-    """One plot's axes and frame; `y` grows upwards."""
-
-    name: str
-    x: _Axis
-    y: _Axis
-    x_label: str
-    y_label: str
-
-    def svg(self, body: Iterable[str], tick: Callable[[float], str]) -> str:
-        """Return the plot with its grid under a body that is clipped to the frame."""
-        left, right, bottom, top = self.x.start, self.x.end, self.y.start, self.y.end
-        box = f'x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"'
-        middle = (top + bottom) / 2
-        return "\n".join(
-            [
-                f'<svg viewBox="0 0 {right + _RIGHT:g} {bottom + _BOTTOM:g}" role="img" aria-label="{self.name}">',
-                f'<clipPath id="{self.name}-clip"><rect {box}/></clipPath>',
-                *(self._x_tick(value) for value in self.x.ticks()),
-                *(self._y_tick(value, tick) for value in self.y.ticks()),
-                f'<g clip-path="url(#{self.name}-clip)">',
-                *body,
-                f'</g><rect class="frame" {box}/>',
-                f'<text class="label" x="{(left + right) / 2:g}" y="{bottom + 38:g}" text-anchor="middle">{self.x_label}</text>',
-                f'<text class="label" x="14" y="{middle:g}" text-anchor="middle" transform="rotate(-90 14 {middle:g})">{self.y_label}</text>',
-                "</svg>",
-            ]
-        )
-
-    def line(self, kind: str, start: tuple[float, float], end: tuple[float, float]) -> str:
-        """Return a line between two points given in values."""
-        x1, y1, x2, y2 = self.x(start[0]), self.y(start[1]), self.x(end[0]), self.y(end[1])
-        return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-    def area(self, kind: str, corners: Iterable[tuple[float, float]]) -> str:
-        """Return a polygon between points given in values."""
-        points = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in corners)
-        return f'<polygon class="{kind}" points="{points}"/>'
-
-    def _x_tick(self, value: float) -> str:
-        at, bottom = self.x(value), self.y.start
-        text = f'<text x="{at:.1f}" y="{bottom + 18:g}" text-anchor="middle">{value:g}</text>'
-        return self.line("grid", (value, self.y.low), (value, self.y.high)) + text
-
-    def _y_tick(self, value: float, tick: Callable[[float], str]) -> str:
-        text = f'<text x="{self.x.start - 7:g}" y="{self.y(value) + 4:.1f}" text-anchor="end">{tick(value)}</text>'
-        return self.line("grid", (self.x.low, value), (self.x.high, value)) + text
-
-
 def _predicted_plot(judged: Sequence[Judged], groups: Sequence[str]) -> str:
     ends = [ms for each in judged for ms in (each.measured_ms, each.predicted_ms)]
     low, high = min(ends) / 1.12, max(ends) * 1.12
     side = 560.0
-    x = _Axis(low, high, _LEFT, _LEFT + side)
-    y = _Axis(low, high, _TOP + side, _TOP)
-    plot = _Plot("predicted", x, y, "measured, ms", "predicted, ms")
+    x = Axis(low, high, LEFT, LEFT + side)
+    y = Axis(low, high, TOP + side, TOP)
+    plot = Plot("predicted", x, y, "measured, ms", "predicted, ms")
     body = [_diagonal(plot, width) for width in _BANDS]
     body.append(plot.line("exact", (low, low), (high, high)))
     for i, each in _drawn(judged, groups):
@@ -191,7 +98,7 @@ def _predicted_plot(judged: Sequence[Judged], groups: Sequence[str]) -> str:
     return plot.svg(body, lambda value: f"{value:g}")
 
 
-def _diagonal(plot: _Plot, width: float) -> str:
+def _diagonal(plot: Plot, width: float) -> str:
     low, high = plot.x.low, plot.x.high
     corners = [(low, low * (1 + width)), (high, high * (1 + width)), (high, high * (1 - width))]
     return plot.area("band", [*corners, (low, low * (1 - width))])
@@ -200,10 +107,10 @@ def _diagonal(plot: _Plot, width: float) -> str:
 def _error_plot(judged: Sequence[Judged], groups: Sequence[str]) -> str:
     errors = [each.error for each in judged]
     mmacs = [each.macs / 1e6 for each in judged]
-    x = _Axis(min(mmacs) / 1.15, max(mmacs) * 1.15, _LEFT, _LEFT + 400)
+    x = Axis(min(mmacs) / 1.15, max(mmacs) * 1.15, LEFT, LEFT + 400)
     low, high = min(-_LEAST_RANGE, 1.15 * min(errors)), max(_LEAST_RANGE, 1.15 * max(errors))
-    y = _Axis(100 * low, 100 * high, _TOP + 400, _TOP, log=False)
-    plot = _Plot("errors", x, y, "MMACs", "error, %")
+    y = Axis(100 * low, 100 * high, TOP + 400, TOP, log=False)
+    plot = Plot("errors", x, y, "MMACs", "error, %")
     body = [
         plot.area("band", [(x.low, w), (x.high, w), (x.high, -w), (x.low, -w)])
         for w in (100 * width for width in _BANDS)

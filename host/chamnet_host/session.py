@@ -16,7 +16,7 @@ from itertools import chain
 
 from chamnet.lut import Platform
 from chamnet.networks import Network
-from chamnet.search import SearchSettings
+from chamnet.search import SearchSettings, SolverChoice
 from chamnet.units import Granularity
 from chamnet_host.answer import Answer, search
 from chamnet_host.campaign import Progress, Tally, resolve_units, run_campaign
@@ -97,9 +97,11 @@ class Session(Workspace):
         """Predict a network's latency on the target, and its accuracy."""
         return predict(self, network)
 
-    def search(self, budget: str, settings: SearchSettings | None = None) -> Answer:
+    def search(
+        self, budget: str, settings: SearchSettings | None = None, *, solver: SolverChoice = "auto"
+    ) -> Answer:
         """Find the most accurate network within a budget such as `20ms` or `8ms,300MMACs`."""
-        return search(self, budget, settings)
+        return search(self, budget, settings, solver=solver)
 
     def verify(self, networks: Sequence[Network]) -> list[Verification]:
         """Measure whole networks on the target, beside what was predicted."""

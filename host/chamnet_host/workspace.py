@@ -38,6 +38,7 @@ class Workspace:
         recipe: Training recipe that accuracies are predicted for; None for the predictor's default.
         backend: Whose table to use; None for the one profiled last.
         allow_version_mismatch: Whether to compare a table with a runtime of another version.
+        predictor: File of the accuracy predictor; None for the shipped one.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Workspace:
         recipe: str | None,
         backend: str | None = None,
         allow_version_mismatch: bool = False,
+        predictor: Path | None = None,
     ) -> None:
+        self.predictor = predictor
         self.backend = backend
         self.allow_version_mismatch = allow_version_mismatch
         self.store = store
@@ -74,6 +77,7 @@ class Workspace:
         dtype: DType | None = None,
         threads: int | None = None,
         allow_version_mismatch: bool = False,
+        predictor: Path | None = None,
     ) -> Self:
         """Open a workspace.
 
@@ -89,6 +93,7 @@ class Workspace:
             dtype: Element type of the networks; None: as last profiled with that backend, else f32.
             threads: That work; None for the device profile's.
             allow_version_mismatch: Whether to compare a table with a runtime of another version.
+            predictor: File of the accuracy predictor; None for the shipped one.
 
         Raises:
             ConfigError: Unknown target or space.
@@ -114,6 +119,7 @@ class Workspace:
             recipe=recipe,
             backend=backend,
             allow_version_mismatch=allow_version_mismatch,
+            predictor=predictor,
         )
 
     def __enter__(self) -> Self:
@@ -260,8 +266,8 @@ class Workspace:
 
     @cached_property
     def accuracy(self) -> AccuracyPredictor:
-        """The shipped accuracy predictor."""
-        return AccuracyPredictor.load()
+        """The accuracy predictor."""
+        return AccuracyPredictor.load(self.predictor)
 
     @cached_property
     def space_accuracy(self) -> SpaceAccuracy:

@@ -18,39 +18,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Ask = Callable[..., Any]
 
 
-def test_search_answers_with_the_documented_keys(ask: Ask, profiled: Path) -> None:
-    body = ask("search", "--budget", "20ms", "--space", TINY, cwd=profiled)
-    best = body["best"]
-    assert body["answers"] == [best]
-    assert len(best["genome"]) == 8
-    assert best["network"] == "-".join(map(str, best["genome"]))
-    latency, top1 = best["predicted"]["latency_ms"], best["predicted"]["top1"]
-    assert latency["low"] < latency["value"] < latency["high"] < 20
-    assert top1["low"] < top1["value"] < top1["high"] < 100
-    assert isinstance(top1["extrapolated"], bool)
-    assert best["binding"] is False
-    assert best["reachable"]["latency_ms"]["highest"] < 20
-    assert best["predicted"]["macs"] > 0
-    assert best["predicted"]["params"] > 0
-    assert body["elapsed_s"] > 0
-    assert body["evaluations"] > 0
-
-
-def test_same_seed_same_answer(ask: Ask, profiled: Path) -> None:
-    first, second = (ask("search", "-b", "75%", "--space", TINY, cwd=profiled) for _ in range(2))
-    assert first["best"]["genome"] == second["best"]["genome"]
-    assert first["best"]["predicted"] == second["best"]["predicted"]
-
-
-def test_budgets_hold_together_and_apart(ask: Ask, profiled: Path) -> None:
-    body = ask("search", "-b", "60%,40MMACs", "-b", "like:chamnet-f", "--space", TINY, cwd=profiled)
-    both, like = body["answers"]
-    assert "best" not in body
-    assert both["predicted"]["macs"] <= 40e6
-    for answer in (both, like):
-        assert answer["predicted"]["latency_ms"]["value"] <= answer["budgets"]["latency_ms"]
-
-
 def test_the_winner_is_measured(ask: Ask, profiled: Path) -> None:
     winner = ask("search", "-b", "20ms", "--space", TINY, cwd=profiled)["best"]["network"]
     body = ask("verify", "best", "chamnet-f", "--visits", "4", "--space", TINY, cwd=profiled)

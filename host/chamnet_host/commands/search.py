@@ -1,6 +1,9 @@
 """`chamnet-host search`: the most accurate network within a budget."""
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,25 +11,80 @@ import typer
 
 from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError
-from chamnet.quantities import format_count, ns_to_ms
-from chamnet.search import SearchSettings, format_amount
+from chamnet.quantities import ns_to_ms
+from chamnet.search import SOLVERS, SearchSettings, SolverChoice
 from chamnet_host.answer import Answer, search
-from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName, Target
-from chamnet_host.output import note, print_json, print_table, print_text
+from chamnet_host.front import Front, find_front
+from chamnet_host.front_page import front_html
+from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
+from chamnet_host.scope import Scope
+from chamnet_host.search_text import answer_remarks, answer_table, front_remarks, front_table
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH
 
 __all__ = ["register"]
 
+_SWEPT = {"latency": "latency_ms", "macs": "macs", "params": "params", "weights": "weight_bytes"}
 
 Budgets = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--budget",
         "-b",
         help="20ms, 300MMACs, 4Mparams, 5MB (weights), like:NETWORK (as fast as that network here), 40% (of the"
-        " slowest network's latency). Commas hold together (8ms,300MMACs); repeat the option for separate answers.",
+        " slowest network's latency). Commas hold together (8ms,300MMACs); repeat the option for separate answers."
+        " With --pareto: what holds all along, if anything.",
+        show_default=False,
     ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        "-t",
+        help="Device profile. Repeat it for an answer on each. Default: the last one profiled, else local.",
+        show_default=False,
+    ),
+]
+Solver = Annotated[
+    str,
+    typer.Option(
+        "--solver",
+        help=f"{', '.join(SOLVERS)}. exact proves that no network is better; evolution is the paper's search, for any"
+        " predictor; auto is exact where the predictor adds up stage by stage, as the shipped one does.",
+    ),
+]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix",
+        help="Settle a decision, such as resolution=192 or irf4.blocks=2. Repeatable.",
+        show_default=False,
+    ),
+]
+Multiple = Annotated[
+    int,
+    typer.Option(
+        "--channel-multiple", help="All filters are multiples of it: 32 is what a Hexagon DSP likes.", min=1
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        help="Keep latency budgets with this probability, such as 0.9, instead of on average: what is bounded is the"
+        " upper end of the interval; 0.95 is that of the 90 % interval printed.",
+        show_default=False,
+    ),
+]
+Pareto = Annotated[
+    bool, typer.Option("--pareto", help="The best network for every budget at once, instead of for one.")
+]
+Against = Annotated[str, typer.Option(help=f"What --pareto trades top-1 against: {', '.join(_SWEPT)}.")]
+Points = Annotated[int, typer.Option(help="Budgets that --pareto tries, evenly spaced in log.", min=2)]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="Write a page with the front as a plot (--pareto).", show_default=False),
 ]
 Alpha = Annotated[
     float | None,
@@ -38,6 +96,12 @@ Recipe = Annotated[
         help="Training recipe that accuracies are predicted for; see `accuracy show`.", show_default=False
     ),
 ]
+Predictor = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictor", help="Accuracy predictor (.npz). Default: the shipped one.", show_default=False
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,16 +109,42 @@ def register(app: typer.Typer) -> None:
     app.command(name="search")(search_command)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What holds for all answers of one call."""
+
+    settings: SearchSettings
+    solver: SolverChoice
+    fixed: dict[str, int]
+    channel_multiple: int
+    confidence: float | None
+
+    def scope(self, session: Session) -> Scope:
+        """Return what of a session's space may be searched."""
+        return Scope.of(
+            session, self.fixed, channel_multiple=self.channel_multiple, confidence=self.confidence
+        )
+
+
 def search_command(
-    budget: Budgets,
-    target: Target = None,
+    budget: Budgets = None,
+    target: Targets = None,
     backend: Backend = None,
     dtype: Dtype = None,
     space: SpaceName = SPACE,
-    population: Annotated[int, typer.Option(help="Networks in a generation.", min=2)] = 96,
-    generations: Annotated[int, typer.Option(help="Generations.", min=0)] = 100,
+    solver: Solver = "auto",
+    fix: Fix = None,
+    channel_multiple: Multiple = 1,
+    confidence: Confidence = None,
+    pareto: Pareto = False,
+    against: Against = "latency",
+    points: Points = 64,
+    html: Html = None,
+    population: Annotated[int, typer.Option(help="Evolution: networks in a generation.", min=2)] = 96,
+    generations: Annotated[int, typer.Option(help="Evolution: generations.", min=0)] = 100,
     alpha: Alpha = None,
-    exponent: Annotated[float, typer.Option(help="Power of the weighted overrun.")] = 2.0,
+    exponent: Annotated[float, typer.Option(help="Evolution: power of the weighted overrun.")] = 2.0,
+    predictor: Predictor = None,
     recipe: Recipe = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the JSON to a file as well.")
@@ -64,103 +154,165 @@ def search_command(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Find the most accurate network that runs on a device within a budget.
+    """Find the most accurate network that runs on a device within a budget, and prove it.
 
-    Latency comes from what `profile` measured, accuracy from the predictor that ships (published ImageNet
-    networks). The evolutionary search is the paper's: population 96, 100 generations.
+    Latency comes from what `profile` measured, accuracy from the predictor that ships (published ImageNet networks) or
+    the one given. Under both, the exact search proves that no network of the space is better; the paper's evolutionary
+    search takes any predictor and proves nothing.
 
-    Examples: `chamnet-host search --budget 8ms`, `chamnet-host search -b 4ms -b 8ms,300MMACs --json`
+    Examples: `chamnet-host search --budget 8ms`, `chamnet-host search -b 4ms -b 8ms,300MMACs --fix resolution=192`,
+    `chamnet-host search --pareto --html front.html`
     """
-    clock = SystemClock()
-    start_ns = clock.now_ns()
+    if not budget and not pareto:
+        raise ConfigError("give a --budget, such as --budget 8ms, or --pareto for all of them at once")
     settings = SearchSettings(
         population=population, generations=generations, alpha=alpha, exponent=exponent, seed=seed
     )
-    with Session.open(
-        db,
-        target=target,
-        space=space,
-        profiles=profiles,
-        seed=seed,
-        recipe=recipe,
-        create=False,
-        backend=backend,
-        dtype=dtype,
-    ) as session:
-        answers: list[Answer] = []
-        for text in budget:
-            if not (answers and answers[-1].result.interrupted):
-                answers.append(search(session, text, settings))
-        body = _body(session, answers, elapsed_s=ns_to_ms(clock.now_ns() - start_ns) / 1_000)
-        session.store.put(LAST_SEARCH, json.dumps(body))
+    asked = _Asked(settings, _solver(solver), _fixed(fix or ()), channel_multiple, confidence)
+    clock = SystemClock()
+    start_ns = clock.now_ns()
+    targets: list[str | None] = [*target] if target else [None]
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(
+                Session.open(
+                    db,
+                    target=name,
+                    space=space,
+                    profiles=profiles,
+                    seed=seed,
+                    recipe=recipe,
+                    create=False,
+                    backend=backend,
+                    dtype=dtype,
+                    predictor=predictor,
+                )
+            )
+            for name in targets
+        ]
+        if pareto:
+            body = _fronts(sessions, asked, budget or [], _swept(against), points, html, as_json)
+        else:
+            body = _answers(sessions, asked, budget or [], as_json)
+        body["elapsed_s"] = ns_to_ms(clock.now_ns() - start_ns) / 1_000
+        if not pareto:
+            sessions[0].store.put(LAST_SEARCH, json.dumps(body))
     if output:
         _write(output, body)
     if as_json:
         print_json("search", body)
     else:
-        _report(answers)
         _next_step(body)
-    if answers[-1].result.interrupted:
+    if any(answer["interrupted"] for answer in body.get("answers", ())):
         raise typer.Exit(1)
 
 
-def _next_step(body: dict[str, Any]) -> None:
-    note(
-        f"on {body['platform']}, in {body['elapsed_s']:.1f} s;"
-        " next: `chamnet-host verify best`, `chamnet-host export best:1 -o best.onnx`"
-    )
-
-
-def _body(session: Session, answers: list[Answer], *, elapsed_s: float) -> dict[str, Any]:
+def _answers(
+    sessions: Sequence[Session], asked: _Asked, budgets: Sequence[str], quiet: bool
+) -> dict[str, Any]:
+    """Answer every budget on every target; print a table unless asked for JSON."""
+    answers: list[Answer] = []
+    for session in sessions:
+        scope = asked.scope(session)
+        for text in budgets:
+            if not (answers and answers[-1].result.interrupted):
+                answers.append(search(session, text, asked.settings, solver=asked.solver, scope=scope))
+    if not quiet:
+        print_table(*answer_table(answers))
+        for remark in answer_remarks(answers):
+            print_text(f"  {remark}")
     return {
-        "target": session.device.name,
-        "platform": str(session.measured[1]),
-        "space": session.space.name,
-        "recipe": session.space_accuracy.recipe,
+        **_head(sessions),
         "answers": [answer.to_json() for answer in answers],
         **({"best": answers[0].to_json()} if len(answers) == 1 else {}),
-        "elapsed_s": elapsed_s,
         "evaluations": sum(answer.result.evaluations for answer in answers),
     }
 
 
-def _write(path: Path, body: object) -> None:
-    try:
-        path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--output {path}: cannot be written ({error})") from error
-
-
-def _report(answers: list[Answer]) -> None:
-    rows = []
-    for answer in answers:
-        latency, top1, network = answer.prediction.latency, answer.prediction.top1, answer.prediction.network
-        assert latency is not None
-        assert top1 is not None
-        rows.append(
-            (
-                answer.budgets.text,
-                f"{top1.value:.1f} %",
-                f"{top1.low:.1f} - {top1.high:.1f}{' (extrapolated)' if top1.extrapolated else ''}",
-                f"{latency.value:.2f}",
-                f"{latency.low:.2f} - {latency.high:.2f}",
-                format_count(network.macs),
-                format_count(network.params),
-                network.name,
-            )
+def _fronts(
+    sessions: Sequence[Session],
+    asked: _Asked,
+    budgets: Sequence[str],
+    metric: str,
+    points: int,
+    html: Path | None,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Return the front on every target; print a table unless asked for JSON."""
+    if len(budgets) > 1:
+        raise ConfigError(
+            "with --pareto, give budgets that hold together in one --budget, separated by commas"
         )
-    columns = ("budget", "top-1", "90 %", "ms", "90 %", "MACs", "params", "network")
-    print_table(columns, rows)
-    if answers[0].prediction.top1:
-        print_text(f"  top-1 is for {answers[0].prediction.top1.basis}")
-    for answer in answers:
-        for remark in answer.budgets.notes:
-            print_text(f"  {remark}")
-        for constraint in answer.budgets.constraints:
-            if not answer.result.binding[constraint.metric.name]:
-                highest = format_amount(constraint.metric.name, constraint.metric.highest)
-                print_text(
-                    f"  {constraint.budget.text} binds nothing: no network of the space needs more than {highest}"
-                )
-        if answer.result.interrupted:
-            print_text(f"  {answer.budgets.text}: interrupted, the best found until then")
+    fronts: list[Front] = []
+    for session in sessions:
+        with progress_bar("search") as show:
+            front = find_front(
+                session,
+                metric=metric,
+                held="".join(budgets),
+                points=points,
+                scope=asked.scope(session),
+                progress=lambda done, total: show(done, total, ""),
+            )
+        fronts.append(front)
+        if not quiet:
+            print_table(*front_table(front), session.device.name)
+            for remark in front_remarks(front):
+                print_text(f"  {remark}")
+    if html:
+        _write_text("--html", html, front_html(fronts, f"{sessions[0].measured[1]}"))
+    return {**_head(sessions), "fronts": [front.to_json() for front in fronts]}
+
+
+def _head(sessions: Sequence[Session]) -> dict[str, Any]:
+    first = sessions[0]
+    return {
+        "target": first.device.name,
+        "platform": str(first.measured[1]),
+        "targets": {session.device.name: str(session.measured[1]) for session in sessions},
+        "space": first.space.name,
+        "recipe": first.space_accuracy.recipe,
+    }
+
+
+def _solver(name: str) -> SolverChoice:
+    for known in SOLVERS:
+        if name == known:
+            return known
+    raise ConfigError(f"unknown solver {name!r}; known: {', '.join(SOLVERS)}")
+
+
+def _swept(name: str) -> str:
+    if name not in _SWEPT:
+        raise ConfigError(f"--against {name}: known are {', '.join(_SWEPT)}")
+    return _SWEPT[name]
+
+
+def _fixed(texts: Sequence[str]) -> dict[str, int]:
+    """Read decisions such as `resolution=192`."""
+    fixed: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not value.isdecimal():
+            raise ConfigError(f"--fix {text}: write a decision and its value, such as resolution=192")
+        if fixed.setdefault(name, int(value)) != int(value):
+            raise ConfigError(f"--fix {text}: {name} was settled at {fixed[name]} already")
+    return fixed
+
+
+def _next_step(body: dict[str, Any]) -> None:
+    after = "`chamnet-host verify best`, `chamnet-host export best:1 -o best.onnx`"
+    if "fronts" in body:
+        after = "`chamnet-host search --budget 8ms` for one of them"
+    note(f"on {body['platform']}, in {body['elapsed_s']:.1f} s; next: {after}")
+
+
+def _write(path: Path, body: object) -> None:
+    _write_text("--output", path, json.dumps(body, indent=1) + "\n")
+
+
+def _write_text(option: str, path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written ({error})") from error

@@ -1,0 +1,127 @@
+"""What a search found, in words and tables for people."""
+
+from collections.abc import Sequence
+
+from chamnet.quantities import format_count
+from chamnet.search import SearchResult, format_amount
+from chamnet_host.answer import Answer
+from chamnet_host.front import Front, cost_of
+from chamnet_host.prediction import Prediction
+from chamnet_host.verdict_text import TextTable
+
+__all__ = ["COST_NAMES", "answer_remarks", "answer_table", "front_remarks", "front_table"]
+
+_SHOWN = 16  # points of a front on the terminal
+COST_NAMES = {"latency_ms": "ms", "macs": "MACs", "params": "params", "weight_bytes": "weights"}
+
+
+def answer_table(answers: Sequence[Answer]) -> TextTable:
+    """Return one row for each answer; with its target where there are several."""
+    several = len({answer.target for answer in answers}) > 1
+    columns = ("budget", "top-1", "90 %", "ms", "90 %", "MACs", "params", "gap", "network")
+    rows = []
+    for answer in answers:
+        latency, top1, network = answer.prediction.latency, answer.prediction.top1, answer.prediction.network
+        assert latency is not None
+        assert top1 is not None
+        cells = (
+            answer.budgets.text,
+            f"{top1.value:.1f} %",
+            f"{top1.low:.1f} - {top1.high:.1f}{' (extrapolated)' if top1.extrapolated else ''}",
+            f"{latency.value:.2f}",
+            f"{latency.low:.2f} - {latency.high:.2f}",
+            format_count(network.macs),
+            format_count(network.params),
+            _gap(answer.result),
+            network.name,
+        )
+        rows.append((answer.target, *cells) if several else cells)
+    return TextTable(("target", *columns) if several else columns, tuple(rows))
+
+
+def _gap(result: SearchResult) -> str:
+    if result.gap is None:
+        return "?"
+    return f"{result.gap:.3f}" if result.gap else "0"
+
+
+def answer_remarks(answers: Sequence[Answer]) -> list[str]:
+    """Say what the numbers hold for, how sure the answers are, and which budgets bind nothing."""
+    said = [f"top-1 is for {answers[0].prediction.top1.basis}"] if answers[0].prediction.top1 else []
+    said += list(dict.fromkeys(map(_proof, answers)))
+    for answer in answers:
+        said += answer.budgets.notes
+        for constraint in answer.budgets.constraints:
+            if not answer.result.binding[constraint.metric.name]:
+                highest = format_amount(constraint.metric.name, constraint.metric.highest)
+                said.append(
+                    f"{constraint.budget.text} binds nothing: no network of the space needs more than {highest}"
+                )
+        if answer.result.interrupted:
+            said.append(f"{answer.budgets.text}: interrupted, the best found until then")
+    return said
+
+
+def _proof(answer: Answer) -> str:
+    under = f"under the {answer.kernel} accuracy predictor and the table's expected latencies"
+    if answer.result.status == "optimal":
+        return f"gap 0: proven the best of {answer.networks:.3g} networks, {under}"
+    if answer.result.status == "bounded":
+        return f"gap: points of top-1 that another of {answer.networks:.3g} networks might have more, proven {under}"
+    return f"gap ?: found by evolution, nothing is proven; {under}"
+
+
+def front_table(front: Front) -> TextTable:
+    """Return an even choice of the networks, the first and the last among them."""
+    count = len(front.networks)
+    shown = sorted({round(i * (count - 1) / max(1, _SHOWN - 1)) for i in range(min(count, _SHOWN))})
+    timed = front.metric != "latency_ms"  # else it is the cost
+    rows = []
+    for i in shown:
+        each = front.networks[i]
+        latency, top1 = each.prediction.latency, each.prediction.top1
+        cost = format_amount(front.metric, each.point.cost) if timed else f"{each.point.cost:.2f}"
+        cells = (
+            cost,
+            f"{top1.value:.2f} %" if top1 else "",
+            f"{top1.low:.1f} - {top1.high:.1f}" if top1 else "",
+            *((f"{latency.value:.2f}" if latency else "",) if timed else ()),
+            format_count(each.prediction.network.macs),
+            f"{each.point.proven.gap:.3f}",
+            each.prediction.network.name,
+        )
+        rows.append(cells)
+    columns = (
+        COST_NAMES[front.metric],
+        "top-1",
+        "90 %",
+        *(("ms",) if timed else ()),
+        "MACs",
+        "gap",
+        "network",
+    )
+    return TextTable(columns, tuple(rows))
+
+
+def front_remarks(front: Front) -> list[str]:
+    """Say what is proven, and which published network the front beats by most."""
+    worst = max(each.point.proven.gap for each in front.networks)
+    proven = "each is the best" if not worst else f"none is beaten by more than {worst:.3f} points"
+    said = [
+        f"{len(front.networks)} of {front.searched:.3g} networks; {proven} for its budget, under the {front.kernel}"
+        " accuracy predictor"
+    ]
+    gains = [(gain, each.network.name) for each in front.beside if (gain := _gain(front, each)) is not None]
+    if gains:
+        gain, name = max(gains)
+        said.append(f"at the cost of {name}, the front is predicted {gain:+.1f} points of top-1")
+    return said
+
+
+def _gain(front: Front, beside: Prediction) -> float | None:
+    """Return how much more accurate the front is at a network's cost; None where it does not say."""
+    cost = cost_of(beside, front.metric)
+    below = [each for each in front.networks if cost is not None and each.point.cost <= cost]
+    if not below or beside.top1 is None:
+        return None
+    return below[-1].point.proven.top1 - beside.top1.value
