@@ -12,6 +12,9 @@ __all__ = ["Separable"]
 
 FloatArray = npt.NDArray[np.float64]
 
+_HALVINGS = 50
+_FAR = 1e9  # no sum is as far from the lowest
+
 
 @dataclass(frozen=True, eq=False)
 class Separable:
@@ -33,6 +36,21 @@ class Separable:
         """Return the sum of each genome (`n x d`), shape `n`."""
         value = self.parts.total(levels)
         return value + self.slope * np.log(self.macs.total(levels)) if self.slope else value
+
+    def value_of(self, top1: float, lowest: float) -> float:
+        """Return a sum whose top-1 in percent is the one given or a little lower; `lowest` if that is higher.
+
+        Args:
+            top1: In percent.
+            lowest: A sum that no network falls below.
+        """
+        low, high = lowest, lowest + 1.0
+        while self.finish(np.array([high]))[0] <= top1 and high - lowest < _FAR:
+            high += high - lowest
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.finish(np.array([middle]))[0] <= top1 else (low, middle)
+        return low
 
     def top1(self, levels: Levels) -> FloatArray:
         """Return top-1 in percent of each genome (`n x d`), shape `n`."""

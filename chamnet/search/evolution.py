@@ -138,7 +138,14 @@ class _Run:
             interrupted=self.interrupted,
             timed_out=self.timed_out,
             history=tuple(self.history),
+            others=self._others(levels),
         )
+
+    def _others(self, levels: Levels) -> Levels:
+        """Return the last population's best network of each other resolution, the best first."""
+        champions = sorted(self.scorer.champions.values(), key=lambda champion: -champion[0])
+        rows = [found for _, found in champions if found[0, 0] != levels[0, 0]]
+        return np.concatenate(rows) if rows else levels[:0]
 
     def _evolve(self, levels: Levels, *, niches_until: float) -> Levels:
         """Evolve one population, and return its last generation, best first.

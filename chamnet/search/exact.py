@@ -34,6 +34,8 @@ FloatArray = npt.NDArray[np.float64]
 # (bins, labels followed): at first only to find good networks, at last to list all that may be better
 _STAGES = ((64, 400), (512, 20_000), (2_048, 300_000))
 _LINES, _TOUCHING = 6, 0.01  # lines tried in place of the logarithm; MACs, in log, that are close enough
+_WORSE = (0.2, 1.0, 5.0)  # points of top-1 that alternatives may be worse, until there are enough
+_NEAR = 1_000  # labels followed to find alternatives
 _ROUNDING = 1e-9  # relative, of budgets: sums in another order must not lose a network that just fits
 _TIE = 1e-10  # of the sum: networks this close to the best are listed too, against rounding
 
@@ -98,6 +100,34 @@ class ExactSearch:
             )
         return _Run(self, tuple(constraints), gap).solve(starts)
 
+    def alternatives(
+        self, constraints: Sequence[Constraint], best: Proven, count: int, *, apart: int = 3
+    ) -> list[Proven]:
+        """Return good networks that differ from each other, the best of all first.
+
+        Whoever measures a few of them is not misled by what one of them has in particular. Only the first is proven
+        the best; the others were met near it.
+
+        Args:
+            constraints: As given to `best`.
+            best: What that returned.
+            count: How many, at most.
+            apart: Decisions in which any two differ at least.
+        """
+        run = _Run(self, tuple(constraints), 0.0)
+        near = [best.levels, *(_Part(run, hint, self._accuracy).near(best, count) for hint in self._hints)]
+        levels = np.unique(np.concatenate(near), axis=0)
+        levels = levels[within(levels, run.constraints)]
+        top1 = self._accuracy.top1(levels)
+        order = np.lexsort((*levels.T[::-1], -top1))
+        chosen = [best]
+        for row in order.tolist():
+            if len(chosen) == count:
+                break
+            if all((levels[row] != other.levels[0]).sum() >= apart for other in chosen):
+                chosen.append(Proven(levels[[row]], float(top1[row]), best.bound, best.listed))
+        return chosen
+
 
 @dataclass(eq=False)
 class _Hint:
@@ -134,7 +164,7 @@ class _Run:
     """One search under way: the best network so far, and what none exceeds."""
 
     def __init__(self, search: ExactSearch, constraints: tuple[Constraint, ...], gap: float) -> None:
-        self._search, self._constraints, self._gap = search, constraints, gap
+        self._search, self.constraints, self._gap = search, constraints, gap
         limits = [c.limit - c.metric.constant for c in constraints] or [0.0]
         self.limits = np.array([*limits, *[np.inf] * search._unlimited])
         footholds = find_footholds(search._space, constraints)
@@ -153,7 +183,7 @@ class _Run:
                 break
             max(open_parts, key=lambda part: part.bound).advance()
         if not np.isfinite(self.value):
-            raise InfeasibleBudgetError(refusal(self._constraints, self._levels, proven=bound == -np.inf))
+            raise InfeasibleBudgetError(refusal(self.constraints, self._levels, proven=bound == -np.inf))
         bound = self.value if bound <= self.value + _TIE else bound
         return Proven(self._levels, self._top1(self.value), self._top1(bound), self._listed)
 
@@ -164,7 +194,7 @@ class _Run:
     def offer(self, levels: Levels) -> None:
         """Keep the best of some networks, if it is better than the best so far and within budgets."""
         self._listed += len(levels)
-        levels = levels[within(levels, self._constraints)]
+        levels = levels[within(levels, self.constraints)]
         if len(levels):
             value = self._search._accuracy.value(levels)
             best = int(value.argmax())
@@ -210,6 +240,31 @@ class _Part:
         else:
             self._count(*self._stages.pop(0))
 
+    def near(self, best: Proven, count: int) -> Levels:
+        """Return networks that are nearly as good as the best one, after a search has left its hints."""
+        run, relaxation = self._run, self._relaxation
+        if relaxation is None:
+            return best.levels[:0]
+        for points in _WORSE:
+            least = self._accuracy.value_of(best.top1 - points, self._hint.lowest)
+            self._trellis = self._hint.trellis
+            self._drop(relaxation.arcs_within(self._trellis, least))
+            if not all(len(layer.tail) for layer in self._trellis.layers):
+                continue
+            bounds = [
+                BinnedBound(self._trellis, relaxation, budget=k, bins=_STAGES[0][0]) for k in self._budgeted
+            ]
+            lister = Enumerator(self._trellis, run.limits, bounds, dominance=False)
+            found = lister.run(least, _NEAR)
+            if len(found.value) >= count:
+                return self._trellis.genomes(found.paths)
+        return best.levels[:0]
+
+    @property
+    def _budgeted(self) -> list[int]:
+        limited: list[int] = np.flatnonzero(np.isfinite(self._run.limits)).tolist()
+        return limited
+
     def _price(self) -> None:
         """Move the line to where it lowers the bound, find prices for it, and drop arcs."""
         hint, run, slope = self._hint, self._run, self._accuracy.slope
@@ -241,8 +296,7 @@ class _Part:
         self._drop(relaxation.arcs_within(self._trellis, run.value - _TIE))
         if run.settled(self.bound):
             return
-        budgeted = np.flatnonzero(np.isfinite(run.limits)).tolist()
-        bounds = [BinnedBound(self._trellis, relaxation, budget=k, bins=bins) for k in budgeted]
+        bounds = [BinnedBound(self._trellis, relaxation, budget=k, bins=bins) for k in self._budgeted]
         found = Enumerator(self._trellis, run.limits, bounds).run(run.value - _TIE, room)
         run.offer(self._trellis.genomes(found.paths))
         self.bound = min(self.bound, max(found.dropped, run.value))
@@ -253,7 +307,7 @@ class _Part:
     def _drop(self, kept: Sequence[BoolArray]) -> None:
         """Keep some arcs, and of these the ones on a path within each budget; without any, nothing better is left."""
         masks = [kept]
-        for k in np.flatnonzero(np.isfinite(self._run.limits)).tolist():
+        for k in self._budgeted:
             masks.append(self._trellis.arcs_costing(k, float(self._run.limits[k])))
         self._trellis = self._trellis.keep([np.logical_and.reduce(each) for each in zip(*masks, strict=True)])
         if not all(len(layer.tail) for layer in self._trellis.layers):

@@ -180,6 +180,7 @@ class SearchResult:
         interrupted: The user stopped it.
         timed_out: The time limit stopped it.
         history: By generation, one restart after the other.
+        others: Good networks that differ from the answer and each other, the best first, shape `m x d`.
     """
 
     levels: Levels
@@ -195,6 +196,7 @@ class SearchResult:
     interrupted: bool = False
     timed_out: bool = False
     history: tuple[Generation, ...] = ()
+    others: Levels | None = None
 
     @property
     def gap(self) -> float | None:

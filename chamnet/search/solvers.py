@@ -1,5 +1,6 @@
 """Which search answers a problem: the exact one where accuracy adds up along the chain, else evolution."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -26,6 +27,7 @@ def search(
     *,
     solver: SolverChoice = "auto",
     starts: Levels | None = None,
+    top: int = 1,
     clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -38,6 +40,7 @@ def search(
             paper's search and takes any accuracy. `auto` is exact where it can be; else evolution starts from the exact
             answer under the problem's surrogate, if it has one.
         starts: Networks that may be good, shape `n x d`.
+        top: Networks wanted in all: the answer, and others that differ from it.
         clock: Times the search; the machine's by default.
         progress: Called after each generation; see `evolve`.
 
@@ -51,11 +54,11 @@ def search(
     if solver == "evolution":
         return evolve(problem, settings, starts=starts, clock=clock, progress=progress)
     if problem.separable is not None:
-        proven = _exact(problem, problem.separable, starts)
-        result = _result(problem, proven, ns_to_ms(clock.now_ns() - start_ns) / 1_000)
+        first, *others = _exact(problem, problem.separable, starts, top)
+        result = _result(problem, first, others, ns_to_ms(clock.now_ns() - start_ns) / 1_000)
         if solver == "exact" or result.status == "optimal":
             return result
-        given = proven.levels if starts is None else np.concatenate([proven.levels, starts])
+        given = first.levels if starts is None else np.concatenate([first.levels, starts])
         evolved = evolve(problem, settings, starts=given, clock=clock, progress=progress)
         better = max((result, evolved), key=lambda each: each.accuracy)
         elapsed_s = ns_to_ms(clock.now_ns() - start_ns) / 1_000
@@ -66,17 +69,18 @@ def search(
             " auto or evolution, or an additive predictor (`chamnet-host accuracy fit --kernel additive`)"
         )
     if problem.surrogate is not None:
-        proven = _exact(problem, problem.surrogate, None)
-        starts = proven.levels if starts is None else np.concatenate([proven.levels, starts])
+        (first,) = _exact(problem, problem.surrogate, None, 1)
+        starts = first.levels if starts is None else np.concatenate([first.levels, starts])
     return evolve(problem, settings, starts=starts, clock=clock, progress=progress)
 
 
-def _exact(problem: Problem, accuracy: Separable, starts: Levels | None) -> Proven:
-    metrics = [constraint.metric for constraint in problem.constraints]
-    return ExactSearch(accuracy, metrics).best(problem.constraints, starts=starts)
+def _exact(problem: Problem, accuracy: Separable, starts: Levels | None, top: int) -> list[Proven]:
+    searcher = ExactSearch(accuracy, [constraint.metric for constraint in problem.constraints])
+    best = searcher.best(problem.constraints, starts=starts)
+    return searcher.alternatives(problem.constraints, best, top) if top > 1 else [best]
 
 
-def _result(problem: Problem, proven: Proven, elapsed_s: float) -> SearchResult:
+def _result(problem: Problem, proven: Proven, others: Sequence[Proven], elapsed_s: float) -> SearchResult:
     constraints = problem.constraints
     return SearchResult(
         levels=proven.levels,
@@ -89,4 +93,5 @@ def _result(problem: Problem, proven: Proven, elapsed_s: float) -> SearchResult:
         solver="exact",
         status="bounded" if proven.gap else "optimal",
         bound=proven.bound,
+        others=np.concatenate([proven.levels[:0], *(other.levels for other in others)]),
     )

@@ -109,3 +109,21 @@ def test_a_budget_on_what_does_not_add_up(tiny: "Synthetic", share: float) -> No
         Problem(tiny.space, accuracy.top1, (Constraint(metric, Budget("latency_ms", limit, "x")),)),
         accuracy,
     )
+
+
+def test_alternatives_are_good_different_and_within_budget(tiny: "Synthetic") -> None:
+    accuracy = tiny.separable(np.random.default_rng(6), slope=0.3)
+    problem = budgeted(tiny, accuracy, {"latency_ms": 0.4, "params": 0.6})
+    search = ExactSearch(accuracy, [constraint.metric for constraint in problem.constraints])
+    best = search.best(problem.constraints)
+    found = search.alternatives(problem.constraints, best, 5)
+    assert found[0] is best
+    assert len(found) == 5
+    for i, one in enumerate(found):
+        assert within(one.levels, problem.constraints).all()
+        assert one.top1 == accuracy.top1(one.levels)[0]
+        assert all((one.levels != other.levels).sum() >= 3 for other in found[:i])
+    top1 = [each.top1 for each in found]
+    assert top1 == sorted(top1, reverse=True)
+    every = np.sort(accuracy.top1(tiny.levels[within(tiny.levels, problem.constraints)]))
+    assert top1[-1] > every[int(0.99 * len(every))]
