@@ -6,7 +6,7 @@ from typing import Any
 
 from chamnet.search import SearchResult, SearchSettings, SolverChoice
 from chamnet.search import search as find
-from chamnet.space import Genome
+from chamnet.space import Genome, Levels
 from chamnet_host.budgets import ResolvedBudgets, resolve_budgets
 from chamnet_host.prediction import Prediction, predict
 from chamnet_host.scope import Scope
@@ -25,6 +25,7 @@ class Answer:
         genome: Of the network, in the whole space.
         prediction: The network with its latency and accuracy.
         result: How it was found.
+        others: Predictions for good networks that differ from it, the best first.
         reachable: Metric -> smallest and largest value in what was searched, of the budgeted metrics.
         networks: How many networks were searched.
         kernel: Of the accuracy predictor that every proof holds under.
@@ -35,6 +36,7 @@ class Answer:
     genome: Genome
     prediction: Prediction
     result: SearchResult
+    others: tuple[Prediction, ...]
     reachable: dict[str, tuple[float, float]]
     networks: int
     kernel: str
@@ -67,6 +69,14 @@ class Answer:
                 "predictor": self.kernel,
                 "networks": self.networks,
             },
+            "others": [
+                {
+                    "network": other.network.name,
+                    "architecture": other.network.architecture.to_dict(),
+                    "predicted": other.to_json(),
+                }
+                for other in self.others
+            ],
             "interrupted": self.result.interrupted,
             "evaluations": self.result.evaluations,
             "elapsed_s": self.result.elapsed_s,
@@ -80,6 +90,7 @@ def search(
     *,
     solver: SolverChoice = "auto",
     scope: Scope | None = None,
+    top: int = 1,
     progress: Callable[[int, float | None], None] | None = None,
 ) -> Answer:
     """Find the most accurate network of the workspace's space within a budget on its target.
@@ -90,6 +101,7 @@ def search(
         settings: Of the evolution; the paper's by default.
         solver: `exact`, `evolution`, or `auto`: exact where the accuracy predictor adds up stage by stage.
         scope: The part of the space to search; all of it by default.
+        top: Networks wanted in all: the answer, and others that differ from it.
         progress: Called after each generation with its number and the best top-1 so far.
 
     Raises:
@@ -105,6 +117,7 @@ def search(
         settings or SearchSettings(seed=workspace.seed),
         solver=solver,
         starts=scope.published,
+        top=top,
         progress=progress,
     )
     genome, network = scope.network(result.levels)
@@ -114,7 +127,13 @@ def search(
         genome=genome,
         prediction=predict(workspace, network),
         result=result,
+        others=tuple(predict(workspace, scope.network(row)[1]) for row in _rows(result.others, top - 1)),
         reachable={c.metric.name: (c.metric.lowest, c.metric.highest) for c in budgets.constraints},
         networks=scope.space.cardinality,
         kernel=workspace.accuracy.model.kernel.name,
     )
+
+
+def _rows(levels: Levels | None, count: int) -> list[Levels]:
+    """Return the first rows, each of shape `1 x d`."""
+    return [] if levels is None else [levels[[i]] for i in range(min(count, len(levels)))]

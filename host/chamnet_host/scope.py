@@ -92,6 +92,12 @@ class Scope:
             "latency_ms", replace(latency, tables=tuple(sums)), exact=exact, rises_with=(latency, units)
         )
 
+    def scaled(self, factor: float) -> "Scope":
+        """Return the same with every latency multiplied."""
+        latency = self.cost_tables["latency_ms"]
+        tables = tuple(factor * table for table in latency.tables)
+        return replace(self, cost_tables={**self.cost_tables, "latency_ms": replace(latency, tables=tables)})
+
     def problem(self, constraints: tuple[Constraint, ...]) -> Problem:
         """Return the search for the most accurate network within budgets."""
         return Problem(

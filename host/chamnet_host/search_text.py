@@ -8,8 +8,17 @@ from chamnet_host.answer import Answer
 from chamnet_host.front import Front, cost_of
 from chamnet_host.prediction import Prediction
 from chamnet_host.verdict_text import TextTable
+from chamnet_host.verified import Verified
 
-__all__ = ["COST_NAMES", "answer_remarks", "answer_table", "front_remarks", "front_table"]
+__all__ = [
+    "COST_NAMES",
+    "answer_remarks",
+    "answer_table",
+    "front_remarks",
+    "front_table",
+    "verified_remark",
+    "verified_table",
+]
 
 _SHOWN = 16  # points of a front on the terminal
 COST_NAMES = {"latency_ms": "ms", "macs": "MACs", "params": "params", "weight_bytes": "weights"}
@@ -19,7 +28,7 @@ def answer_table(answers: Sequence[Answer]) -> TextTable:
     """Return one row for each answer; with its target where there are several."""
     several = len({answer.target for answer in answers}) > 1
     columns = ("budget", "top-1", "90 %", "ms", "90 %", "MACs", "params", "gap", "network")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for answer in answers:
         latency, top1, network = answer.prediction.latency, answer.prediction.top1, answer.prediction.network
         assert latency is not None
@@ -36,7 +45,23 @@ def answer_table(answers: Sequence[Answer]) -> TextTable:
             network.name,
         )
         rows.append((answer.target, *cells) if several else cells)
+        rows += [((answer.target, *row) if several else row) for row in map(_other, answer.others)]
     return TextTable(("target", *columns) if several else columns, tuple(rows))
+
+
+def _other(other: Prediction) -> tuple[str, ...]:
+    latency, top1, network = other.latency, other.top1, other.network
+    return (
+        "",
+        f"{top1.value:.1f} %" if top1 else "",
+        f"{top1.low:.1f} - {top1.high:.1f}" if top1 else "",
+        f"{latency.value:.2f}" if latency else "",
+        f"{latency.low:.2f} - {latency.high:.2f}" if latency else "",
+        format_count(network.macs),
+        format_count(network.params),
+        "",
+        network.name,
+    )
 
 
 def _gap(result: SearchResult) -> str:
@@ -69,6 +94,35 @@ def _proof(answer: Answer) -> str:
     if answer.result.status == "bounded":
         return f"gap: points of top-1 that another of {answer.networks:.3g} networks might have more, proven {under}"
     return f"gap ?: found by evolution, nothing is proven; {under}"
+
+
+def verified_table(verified: Verified) -> TextTable:
+    """Return one row for each network measured."""
+    rows = []
+    for each in verified.measured:
+        latency, top1 = each.prediction.latency, each.prediction.top1
+        rows.append(
+            (
+                f"{top1.value:.1f} %" if top1 else "",
+                f"{latency.value:.2f}" if latency else "",
+                f"{each.row.latency_ms:.2f}",
+                f"{100 * each.error:+.1f} %" if each.error is not None else "",
+                "yes" if each.row.latency_ms <= verified.limit_ms else "no",
+                each.prediction.network.name,
+            )
+        )
+    return TextTable(("top-1", "predicted ms", "measured ms", "error", "within", "network"), tuple(rows))
+
+
+def verified_remark(verified: Verified) -> str:
+    """Say which network kept the budget as measured, or that none did."""
+    searches = f"{verified.rounds} search{'es' if verified.rounds > 1 else ''}"
+    if verified.winner is None:
+        return (
+            f"after {searches}, no network was measured within {verified.limit_ms:.3f} ms; lower the budget"
+        )
+    name, measured_ms = verified.winner.prediction.network.name, verified.winner.row.latency_ms
+    return f"{name} took {measured_ms:.3f} ms of {verified.limit_ms:.3f} ms; {searches}"
 
 
 def front_table(front: Front) -> TextTable:

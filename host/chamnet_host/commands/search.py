@@ -19,9 +19,17 @@ from chamnet_host.front_page import front_html
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
 from chamnet_host.scope import Scope
-from chamnet_host.search_text import answer_remarks, answer_table, front_remarks, front_table
+from chamnet_host.search_text import (
+    answer_remarks,
+    answer_table,
+    front_remarks,
+    front_table,
+    verified_remark,
+    verified_table,
+)
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH
+from chamnet_host.verified import Verified, search_verified
 
 __all__ = ["register"]
 
@@ -77,6 +85,17 @@ Confidence = Annotated[
         show_default=False,
     ),
 ]
+Top = Annotated[
+    int, typer.Option("--top", help="Show so many good networks that differ from each other.", min=1)
+]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Measure the best candidates on the device, correct the table by them, and search again until the answer"
+        " keeps the budget as measured.",
+    ),
+]
 Pareto = Annotated[
     bool, typer.Option("--pareto", help="The best network for every budget at once, instead of for one.")
 ]
@@ -118,6 +137,8 @@ class _Asked:
     fixed: dict[str, int]
     channel_multiple: int
     confidence: float | None
+    top: int
+    verify: bool
 
     def scope(self, session: Session) -> Scope:
         """Return what of a session's space may be searched."""
@@ -136,6 +157,8 @@ def search_command(
     fix: Fix = None,
     channel_multiple: Multiple = 1,
     confidence: Confidence = None,
+    top: Top = 1,
+    verify: Verify = False,
     pareto: Pareto = False,
     against: Against = "latency",
     points: Points = 64,
@@ -165,10 +188,14 @@ def search_command(
     """
     if not budget and not pareto:
         raise ConfigError("give a --budget, such as --budget 8ms, or --pareto for all of them at once")
+    if pareto and (verify or top > 1):
+        raise ConfigError(
+            "--pareto answers every budget; --verify and --top are for one: give --budget instead"
+        )
     settings = SearchSettings(
         population=population, generations=generations, alpha=alpha, exponent=exponent, seed=seed
     )
-    asked = _Asked(settings, _solver(solver), _fixed(fix or ()), channel_multiple, confidence)
+    asked = _Asked(settings, _solver(solver), _fixed(fix or ()), channel_multiple, confidence, top, verify)
     clock = SystemClock()
     start_ns = clock.now_ns()
     targets: list[str | None] = [*target] if target else [None]
@@ -203,30 +230,60 @@ def search_command(
         print_json("search", body)
     else:
         _next_step(body)
-    if any(answer["interrupted"] for answer in body.get("answers", ())):
+    if any(_unfinished(answer) for answer in body.get("answers", ())):
         raise typer.Exit(1)
+
+
+def _unfinished(answer: dict[str, Any]) -> bool:
+    """Whether an answer was interrupted, or nothing kept its budget as measured."""
+    return bool(answer["interrupted"] or ("verified" in answer and answer["verified"]["winner"] is None))
 
 
 def _answers(
     sessions: Sequence[Session], asked: _Asked, budgets: Sequence[str], quiet: bool
 ) -> dict[str, Any]:
     """Answer every budget on every target; print a table unless asked for JSON."""
-    answers: list[Answer] = []
+    found: list[tuple[Answer, Verified | None]] = []
     for session in sessions:
         scope = asked.scope(session)
         for text in budgets:
-            if not (answers and answers[-1].result.interrupted):
-                answers.append(search(session, text, asked.settings, solver=asked.solver, scope=scope))
+            if not (found and found[-1][0].result.interrupted):
+                found.append(_found(session, text, asked, scope))
+    answers = [answer for answer, _ in found]
     if not quiet:
         print_table(*answer_table(answers))
         for remark in answer_remarks(answers):
             print_text(f"  {remark}")
+        for answer, verified in found:
+            if verified:
+                print_table(*verified_table(verified), f"{answer.target}, {answer.budgets.text}: as measured")
+                print_text(f"  {verified_remark(verified)}")
+    shown = [
+        answer.to_json() | ({"verified": verified.to_json()} if verified else {})
+        for answer, verified in found
+    ]
     return {
         **_head(sessions),
-        "answers": [answer.to_json() for answer in answers],
-        **({"best": answers[0].to_json()} if len(answers) == 1 else {}),
+        "answers": shown,
+        **({"best": shown[0]} if len(shown) == 1 else {}),
         "evaluations": sum(answer.result.evaluations for answer in answers),
     }
+
+
+def _found(session: Session, text: str, asked: _Asked, scope: Scope) -> tuple[Answer, Verified | None]:
+    """Search once; with `--verify`, measure and search again."""
+    if not asked.verify:
+        return search(session, text, asked.settings, solver=asked.solver, scope=scope, top=asked.top), None
+    with progress_bar("verify") as show:
+        verified = search_verified(
+            session,
+            text,
+            asked.settings,
+            solver=asked.solver,
+            scope=scope,
+            progress=lambda number, done, total: show(done, total, f"search {number}"),
+        )
+    return verified.answer, verified
 
 
 def _fronts(
