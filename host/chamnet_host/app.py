@@ -11,7 +11,9 @@ import chamnet
 from chamnet.errors import ChamNetError
 from chamnet_host.commands import (
     accuracy,
+    compare,
     devices,
+    explain,
     export,
     lut,
     measure,
@@ -19,6 +21,7 @@ from chamnet_host.commands import (
     predict,
     profile,
     search,
+    space,
     status,
     verify,
 )
@@ -44,10 +47,23 @@ app = typer.Typer(
     "\n\n  chamnet-host search --budget 8ms   the best network within 8 ms on it"
     "\n\n  chamnet-host verify best           measure the winner, beside its prediction",
 )
-for command in (devices, profile, status, search, verify, predict, networks, measure, export):
+for command in (
+    devices,
+    profile,
+    status,
+    search,
+    compare,
+    verify,
+    predict,
+    explain,
+    networks,
+    measure,
+    export,
+):
     command.register(app)
 app.add_typer(lut.app, name="lut")
 app.add_typer(accuracy.app, name="accuracy")
+app.add_typer(space.app, name="space")
 
 
 def _version(wanted: bool) -> None:

@@ -108,6 +108,39 @@ def test_two_targets_are_answered_in_one_call(ask: Ask, cli: Run, profiled: Path
     assert "proven the best" in shown
 
 
+def test_several_networks_are_named(ask: Ask, cli: Run, profiled: Path) -> None:
+    best = ask("search", "-b", "60%", "--top", "3", "--space", TINY, cwd=profiled)["best"]
+    names = {best["network"], *(other["network"] for other in best["others"])}
+    assert len(names) == 3
+    assert all(
+        other["predicted"]["latency_ms"]["value"] <= best["budgets"]["latency_ms"] for other in best["others"]
+    )
+    shown = cli("search", "-b", "60%", "--top", "3", "--space", TINY, cwd=profiled).stdout
+    assert all(name in shown for name in names)
+
+
+def test_confidence_keeps_the_upper_end_within(ask: Ask, profiled: Path) -> None:
+    plain = ask("search", "-b", "60%", "--space", TINY, cwd=profiled)["best"]
+    sure = ask("search", "-b", "60%", "--confidence", "0.95", "--space", TINY, cwd=profiled)["best"]
+    limit = plain["budgets"]["latency_ms"]
+    assert sure["budgets"]["latency_ms"] == limit
+    assert sure["predicted"]["latency_ms"]["high"] <= limit * (1 + 1e-6)
+    assert sure["predicted"]["top1"]["value"] <= plain["predicted"]["top1"]["value"]
+    assert sure["optimality"]["status"] == "optimal"
+
+
+def test_what_is_measured_keeps_the_budget(ask: Ask, profiled: Path) -> None:
+    best = ask("search", "-b", "70%", "--verify", "--space", TINY, cwd=profiled)["best"]
+    verified = best["verified"]
+    assert 1 <= verified["rounds"] <= 4
+    assert len(verified["measured"]) >= 2
+    assert verified["winner"]["measured_ms"] <= verified["limit_ms"]
+    kept = [each for each in verified["measured"] if each["measured_ms"] <= verified["limit_ms"]]
+    assert verified["winner"]["predicted"]["top1"]["value"] == max(
+        e["predicted"]["top1"]["value"] for e in kept
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -117,8 +150,11 @@ def test_two_targets_are_answered_in_one_call(ask: Ask, cli: Run, profiled: Path
         (("-b", "60%", "--fix", "width=2"), "no axis 'width'"),
         (("-b", "60%", "--channel-multiple", "999"), "is a multiple of 999"),
         (("--pareto", "-b", "60%"), "bounds what the front sweeps"),
+        (("--pareto", "--verify"), "--verify and --top are for one"),
         (("--pareto", "--against", "joy"), "--against joy: known are latency, macs"),
         (("--pareto", "-b", "1params"), "the lowest reachable is"),
+        (("-b", "40MMACs", "--verify"), "--verify measures latency"),
+        (("-b", "60%", "--confidence", "1.5"), "confidence 1.5: give at least 0.5"),
         ((), "--budget 8ms, or --pareto"),
     ],
 )
@@ -128,3 +164,37 @@ def test_what_makes_no_sense_is_refused(
     done = cli("search", *options, "--space", TINY, cwd=profiled, check=False)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_an_answer_is_put_beside_the_published_networks(ask: Ask, cli: Run, profiled: Path) -> None:
+    body = ask("compare", "-b", "70%", "--space", TINY, cwd=profiled)
+    ours = [each for each in body["networks"] if each["ours"]]
+    assert [each["network"] for each in ours] == [body["answer"]["network"]]
+    assert len(body["networks"]) == 38
+    published = {each["network"]: each["published_top1"] for each in body["networks"]}
+    assert published["chamnet-a"] == 75.4
+    taken = [each["predicted"]["latency_ms"]["value"] for each in body["networks"]]
+    assert taken == sorted(taken)
+    shown = cli("compare", "-b", "70%", "--all", "--space", TINY, cwd=profiled).stdout
+    assert "resnet-152" in shown
+    assert "(ours)" in shown
+
+
+def test_networks_are_taken_apart(ask: Ask, profiled: Path, tmp_path: Path) -> None:
+    ask("search", "-b", "60%", "--space", TINY, cwd=profiled)
+    page = tmp_path / "page.html"
+    body = ask("explain", "best", "chamnet-c", "--html", page, "--space", TINY, cwd=profiled)
+    for network in body["networks"]:
+        for shares in (network["stages"], network["feature_maps"]):
+            assert sum(share["macs"] for share in shares) == network["macs"]
+            assert sum(share["latency_ms"] for share in shares) == pytest.approx(network["latency_ms"])
+    assert "ms</h3>" in page.read_text(encoding="utf-8")
+
+
+def test_a_space_is_shown_and_checked(ask: Ask, cli: Run, tmp_path: Path) -> None:
+    body = ask("space", "check", TINY, cwd=tmp_path)
+    assert body["networks"] == 256
+    assert body["macs"]["lowest"] < body["macs"]["highest"]
+    (tmp_path / "bad.toml").write_text("name = 'bad'\n", encoding="utf-8")
+    done = cli("space", "check", tmp_path / "bad.toml", cwd=tmp_path, check=False)
+    assert (done.returncode, "missing keys" in done.stderr) == (2, True)
