@@ -61,6 +61,7 @@ class Answer:
             "reachable": {
                 name: {"lowest": low, "highest": high} for name, (low, high) in self.reachable.items()
             },
+            "status": self.result.status,
             "solver": self.result.solver,
             "optimality": {
                 "status": self.result.status,
