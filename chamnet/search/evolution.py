@@ -142,9 +142,9 @@ class _Run:
         )
 
     def _others(self, levels: Levels) -> Levels:
-        """Return the last population's best network of each other resolution, the best first."""
+        """Return the last population's best network of each resolution, but for the answer, the best first."""
         champions = sorted(self.scorer.champions.values(), key=lambda champion: -champion[0])
-        rows = [found for _, found in champions if found[0, 0] != levels[0, 0]]
+        rows = [found for _, found in champions if not np.array_equal(found, levels)]
         return np.concatenate(rows) if rows else levels[:0]
 
     def _evolve(self, levels: Levels, *, niches_until: float) -> Levels:

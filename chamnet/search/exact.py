@@ -34,6 +34,7 @@ FloatArray = npt.NDArray[np.float64]
 # (bins, labels followed): at first only to find good networks, at last to list all that may be better
 _STAGES = ((64, 400), (512, 20_000), (2_048, 300_000))
 _LINES, _TOUCHING = 6, 0.01  # lines tried in place of the logarithm; MACs, in log, that are close enough
+_WORTHWHILE = 0.2  # share of the gap that a line must close for another one to be tried
 _WORSE = (0.2, 1.0, 5.0)  # points of top-1 that alternatives may be worse, until there are enough
 _NEAR = 1_000  # labels followed to find alternatives
 _ROUNDING = 1e-9  # relative, of budgets: sums in another order must not lose a network that just fits
@@ -217,6 +218,7 @@ class _Part:
         self._trellis = hint.trellis
         self._relaxation: Relaxation | None = None
         self._lines, self._stages = _LINES, list(_STAGES)
+        self._slow = False  # the last line gained little: count before the next one
         self._low, self._high = hint.span  # between them lie the MACs where the line should touch
         self.bound = np.inf
         if (hint.cheapest > run.limits * (1 + _ROUNDING)).any():
@@ -235,9 +237,10 @@ class _Part:
 
     def advance(self) -> None:
         """Lower the bound, and offer networks met."""
-        if self._lines:
+        if self._lines and not (self._slow and self._stages):
             self._price()
         else:
+            self._slow = False
             self._count(*self._stages.pop(0))
 
     def near(self, best: Proven, count: int) -> Levels:
@@ -273,6 +276,7 @@ class _Part:
         enough = max(run.value, hint.lowest)
         found = priced(self._trellis, run.limits, line, hint.prices, enough=enough)
         run.offer(self._trellis.genomes(found.paths))
+        before = self.bound
         if found.bound < hint.lowest:  # no network has so low a sum, so none keeps the budgets
             self.bound = -np.inf
         elif found.bound < self.bound:
@@ -283,6 +287,7 @@ class _Part:
             self._high = min(self._high, macs)
         close = abs(np.log(found.macs / macs)) < _TOUCHING or self._high / self._low < 1 + _TOUCHING
         self._lines = 0 if slope <= 0 or close else self._lines - 1
+        self._slow = before - self.bound < _WORTHWHILE * (self.bound - run.value) and before < np.inf
         inside = self._low < found.macs < self._high
         hint.macs = found.macs if inside else float(np.sqrt(self._low * self._high))
         if self.bound > -np.inf and not run.settled(self.bound):
