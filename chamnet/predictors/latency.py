@@ -51,6 +51,9 @@ _EXTRAPOLATED = 0.1  # relative error for each e-fold beyond the latencies that 
 _PRIOR_VISITS = 4.0  # what the spread of all rows counts beside a row's own
 _MEDIAN_LOSS = 1.25  # standard error of a median over that of a mean, for normal noise
 _FEWEST = 4  # networks that two numbers and their errors need
+_NODE, _NODES = 0.1, 0.05  # of an empty call: a node's share, and how far it may lie from that
+_SCALES = 0.1  # how far sums of rows may lie from networks
+_CLEARLY = 0.5  # of the left-out squared error
 _SMALLEST = 0.05  # a unit never costs less than this share of its row
 # 95 % quantile of Student's t by degrees of freedom; the last holds for more
 _T95 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80)
@@ -166,7 +169,11 @@ class Calibration:
         truth_ms: FloatArray,
         noop_ms: float,
     ) -> "Calibration":
-        """Fit by least squares of the relative error; the term is the one with the smallest left-out error.
+        """Fit by least squares of the relative error, drawn towards what an empty call is known to be.
+
+        The empty call runs one node itself, so what is taken off each unit holds the runtime's share of a node: a tenth
+        of an empty call, which networks do pay. Ten networks alone do not tell that from their noise. A free fit, to the
+        number of units or to another term, is taken only where it leaves half of the left-out squared error, or less.
 
         Args:
             rows_ms: Rows of each calibration network.
@@ -182,8 +189,12 @@ class Calibration:
         found = []
         for term in TERMS:
             design = np.column_stack([sums_ms, [term_of(term, chain).sum() for chain in chains]])
-            solution, left_out = _fit_relative(design, truth_ms)
-            found.append((float((left_out**2).mean()), term, solution, left_out))
+            free = np.array([1.0, 0.0]), np.array([np.inf, np.inf])
+            drawn = np.array([1.0, _NODE * noop_ms]), np.array([_SCALES, _NODES * noop_ms])
+            for expected, deviation in (drawn, free) if term == "units" and noop_ms else (free,):
+                solution, left_out = _fit_relative(design, truth_ms, expected, deviation)
+                error = float((left_out**2).mean()) / (_CLEARLY if expected is free[0] else 1.0)
+                found.append((error, term, solution, left_out))
         _, term, solution, left_out = min(found, key=lambda each: each[0])
         return cls(
             scale=solution[0],
@@ -201,14 +212,27 @@ def term_of(term: Term, units: Sequence[Unit]) -> FloatArray:
     return np.array([unit.macs if term == "macs" else unit.weight_bytes for unit in units], dtype=np.float64)
 
 
-def _fit_relative(design: FloatArray, truth: FloatArray) -> tuple[list[float], FloatArray]:
-    """Return coefficients that minimise the relative error, and each row's error when it is left out."""
+def _fit_relative(
+    design: FloatArray, truth: FloatArray, expected: FloatArray, deviation: FloatArray
+) -> tuple[list[float], FloatArray]:
+    """Return coefficients that minimise the relative error, and each row's error when it is left out.
+
+    Args:
+        design: What the two coefficients multiply, shape `n x 2`.
+        truth: Shape `n`.
+        expected: The coefficients before anything was measured, shape 2.
+        deviation: How far they may lie from that, shape 2: counted against the noise that the rows show.
+    """
     relative = design / truth[:, None]
+    everyone = np.ones(len(truth), dtype=bool)
+    free = relative @ np.linalg.lstsq(relative, everyone.astype(np.float64), rcond=None)[0] - 1
+    noise = float(np.sqrt((free**2).sum() / (len(truth) - 2)))
+    held = np.diag(noise / deviation)  # rows that say what is expected, as heavy as they are sure
 
     def solve(keep: npt.NDArray[np.bool_]) -> FloatArray:
-        return np.asarray(np.linalg.lstsq(relative[keep], np.ones(keep.sum()), rcond=None)[0])
+        rows, wanted = np.vstack([relative[keep], held]), np.append(np.ones(keep.sum()), held @ expected)
+        return np.asarray(np.linalg.lstsq(rows, wanted, rcond=None)[0])
 
-    everyone = np.ones(len(truth), dtype=bool)
     left_out = [relative[i] @ solve(np.arange(len(truth)) != i) - 1 for i in range(len(truth))]
     return solve(everyone).tolist(), np.array(left_out)
 

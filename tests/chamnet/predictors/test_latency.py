@@ -91,9 +91,14 @@ def test_residuals_are_those_of_networks_left_out() -> None:
     fitted = Calibration.fit(rows_ms, chains, truth_ms, NOOP_MS)
     terms = [term_of(fitted.term, chain).sum() for chain in chains]
     design = np.column_stack([sums_ms, terms]) / truth_ms[:, None]
+    assert fitted.term == "units"
+    free = np.linalg.lstsq(design, np.ones(len(chains)), rcond=None)
+    noise = np.sqrt(free[1][0] / (len(chains) - 2))
+    expected, sure = np.array([1.0, 0.1 * NOOP_MS]), np.array([0.1, 0.05 * NOOP_MS])
     for out in range(len(chains)):
         kept = np.arange(len(chains)) != out
-        solution = np.linalg.lstsq(design[kept], np.ones(kept.sum()), rcond=None)[0]
+        precision = design[kept].T @ design[kept] / noise**2 + np.diag(sure**-2)
+        solution = np.linalg.solve(precision, design[kept].sum(axis=0) / noise**2 + expected / sure**2)
         assert fitted.residuals[out] == pytest.approx(design[out] @ solution - 1)
 
 
