@@ -59,7 +59,7 @@ class Effort:
 
 EFFORTS: Mapping[str, Effort] = {
     "quick": Effort(walks=240, network_visits=16),
-    "normal": Effort(walks=720, network_visits=40, laps=72),
+    "normal": Effort(walks=960, network_visits=40, laps=48),
     "full": Effort(walks=None, network_visits=40),
 }
 
