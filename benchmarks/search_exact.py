@@ -55,7 +55,7 @@ def main() -> None:
         scope = Scope.of(session)
     accuracy = scope.accuracy.separable
     assert accuracy is not None
-    latency, params = (Metric(name, scope.cost_tables[name]) for name in ("latency_ms", "params"))
+    latency, params = (Metric(name, scope.metrics.cost_tables[name]) for name in ("latency_ms", "params"))
     limits = np.geomspace(latency.lowest, latency.highest, BUDGETS + 2)[1:-1]
     _write(f"{scope.space.cardinality:.3g} networks, {latency.lowest:.3f} to {latency.highest:.3f} ms")
     _single(accuracy, latency, limits, asked.repeats)

@@ -113,7 +113,7 @@ class ExactSearch:
             constraints: As given to `best`.
             best: What that returned.
             count: How many, at most.
-            apart: Decisions in which any two differ at least.
+            apart: Decisions in which any two differ at least, as long as there are enough.
         """
         run = _Run(self, tuple(constraints), 0.0)
         near = [best.levels, *(_Part(run, hint, self._accuracy).near(best, count) for hint in self._hints)]
@@ -122,12 +122,13 @@ class ExactSearch:
         top1 = self._accuracy.top1(levels)
         order = np.lexsort((*levels.T[::-1], -top1))
         chosen = [best]
-        for row in order.tolist():
-            if len(chosen) == count:
-                break
-            if all((levels[row] != other.levels[0]).sum() >= apart for other in chosen):
-                chosen.append(Proven(levels[[row]], float(top1[row]), best.bound, best.listed))
-        return chosen
+        for differing in range(apart, 0, -1):  # a small space may not have enough that differ so much
+            for row in order.tolist():
+                if len(chosen) == count:
+                    break
+                if all((levels[row] != other.levels[0]).sum() >= differing for other in chosen):
+                    chosen.append(Proven(levels[[row]], float(top1[row]), best.bound, best.listed))
+        return sorted(chosen, key=lambda each: -each.top1)
 
 
 @dataclass(eq=False)
@@ -246,8 +247,9 @@ class _Part:
     def near(self, best: Proven, count: int) -> Levels:
         """Return networks that are nearly as good as the best one, after a search has left its hints."""
         run, relaxation = self._run, self._relaxation
+        near = best.levels[:0]
         if relaxation is None:
-            return best.levels[:0]
+            return near
         for points in _WORSE:
             least = self._accuracy.value_of(best.top1 - points, self._hint.lowest)
             self._trellis = self._hint.trellis
@@ -259,9 +261,10 @@ class _Part:
             ]
             lister = Enumerator(self._trellis, run.limits, bounds, dominance=False)
             found = lister.run(least, _NEAR)
-            if len(found.value) >= count:
-                return self._trellis.genomes(found.paths)
-        return best.levels[:0]
+            near = self._trellis.genomes(found.paths)
+            if len(near) >= count:
+                break
+        return near
 
     @property
     def _budgeted(self) -> list[int]:

@@ -112,7 +112,7 @@ def search(
         NotProfiledError: The target was not profiled.
     """
     scope = scope or Scope.of(workspace)
-    budgets = resolve_budgets(budget, workspace, scope)
+    budgets = resolve_budgets(budget, workspace, scope.metrics)
     result = find(
         scope.problem(budgets.constraints),
         settings or SearchSettings(seed=workspace.seed),

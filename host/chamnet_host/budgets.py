@@ -1,19 +1,56 @@
 """Budgets as people ask for them: amounts, `like:NETWORK`, and shares of the slowest network."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import exp
+
+import numpy as np
+import numpy.typing as npt
 
 from chamnet.errors import BudgetError, NotProfiledError
 from chamnet.networks import Network
+from chamnet.predictors.upper import UpperLatency
 from chamnet.quantities import Budget, parse_budget, parse_budgets
 from chamnet.search import Constraint, Metric
-from chamnet_host.scope import Scope
+from chamnet.space import CostTables, Levels
 from chamnet_host.subjects import LAST_SEARCH, read_networks
 from chamnet_host.workspace import Workspace
 
-__all__ = ["ResolvedBudgets", "resolve_budgets"]
+__all__ = ["Metrics", "ResolvedBudgets", "resolve_budgets"]
 
 _SHARE = re.compile(r"(\d+(?:\.\d*)?)%")
+
+
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """What networks of a space cost, and how budgets bound it.
+
+    Attributes:
+        cost_tables: Metric -> cost of each network.
+        upper: What latency budgets bound instead of the expected latency, if anything.
+    """
+
+    cost_tables: Mapping[str, CostTables]
+    upper: UpperLatency | None = None
+
+    def of(self, budget: Budget) -> Metric:
+        """Return what a budget bounds."""
+        if self.upper is None or budget.metric != "latency_ms":
+            return Metric(budget.metric, self.cost_tables[budget.metric])
+        upper, latency, units = self.upper, self.cost_tables["latency_ms"], self.cost_tables["units"]
+
+        def exact(levels: Levels) -> npt.NDArray[np.float64]:
+            return upper.ms(latency.total(levels), units.total(levels))
+
+        few, many = (float(np.median(each)) for each in units.bounds())
+        of_ms, of_units = upper.plane(
+            budget.limit / exp(upper.quantile * upper.spread.flat), (few + many) / 2
+        )
+        sums = (of_ms * a + of_units * b for a, b in zip(latency.tables, units.tables, strict=True))
+        return Metric(
+            "latency_ms", replace(latency, tables=tuple(sums)), exact=exact, rises_with=(latency, units)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +68,7 @@ class ResolvedBudgets:
     notes: tuple[str, ...]
 
 
-def resolve_budgets(text: str, workspace: Workspace, scope: Scope | None = None) -> ResolvedBudgets:
+def resolve_budgets(text: str, workspace: Workspace, metrics: Metrics | None = None) -> ResolvedBudgets:
     """Read budgets that hold together, separated by commas, on a workspace's target.
 
     Beside amounts such as `20ms` or `300MMACs`: `like:NETWORK` is the latency of a network on the
@@ -40,20 +77,20 @@ def resolve_budgets(text: str, workspace: Workspace, scope: Scope | None = None)
     Args:
         text: Budgets.
         workspace: Gives target and networks.
-        scope: What may be chosen; the workspace's whole space by default.
+        metrics: Costs of the networks that may be chosen; those of the workspace's whole space by default.
 
     Raises:
         BudgetError: One cannot be read, or two bound the same metric.
         NotProfiledError: A budget needs a table that was not measured.
     """
     notes: list[str] = []
-    chosen = scope or Scope.of(workspace)
+    chosen = metrics or Metrics(workspace.cost_tables)
     budgets = parse_budgets(text, lambda part: _read(part, workspace, chosen, notes))
     constraints = tuple(Constraint(_metric(budget, workspace, chosen), budget) for budget in budgets)
     return ResolvedBudgets(text, constraints, tuple(notes))
 
 
-def _read(part: str, workspace: Workspace, scope: Scope, notes: list[str]) -> Budget:
+def _read(part: str, workspace: Workspace, metrics: Metrics, notes: list[str]) -> Budget:
     if part.startswith("like:"):
         network = _reference(part.removeprefix("like:"), workspace)
         if row := workspace.network_rows.get(network.digest):
@@ -63,7 +100,7 @@ def _read(part: str, workspace: Workspace, scope: Scope, notes: list[str]) -> Bu
         notes.append(f"{part} is {limit_ms:.3f} ms on {workspace.device.name} ({how})")
         return Budget("latency_ms", limit_ms, part)
     if match := _SHARE.fullmatch(part):
-        slowest_ms = Metric("latency_ms", scope.cost_tables["latency_ms"]).highest
+        slowest_ms = Metric("latency_ms", metrics.cost_tables["latency_ms"]).highest
         limit_ms = float(match[1]) / 100 * slowest_ms
         if limit_ms <= 0:
             raise BudgetError(f"budget {part!r} must be above zero")
@@ -79,10 +116,10 @@ def _reference(text: str, workspace: Workspace) -> Network:
     return networks[0]
 
 
-def _metric(budget: Budget, workspace: Workspace, scope: Scope) -> Metric:
+def _metric(budget: Budget, workspace: Workspace, metrics: Metrics) -> Metric:
     if budget.metric == "energy_mj":
         raise NotProfiledError(
             f"budget {budget.text}: no energy was measured on {workspace.device.name}; budgets can bound latency (20ms),"
             " MACs (300MMACs), parameters (4Mparams) and weight bytes (5MB)"
         )
-    return scope.metric(budget)
+    return metrics.of(budget)

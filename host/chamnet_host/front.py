@@ -115,14 +115,14 @@ def find_front(
             "a front needs an accuracy that adds up stage by stage, and this predictor's does not; choose an additive one"
             " (`chamnet-host accuracy fit --kernel additive`)"
         )
-    others = resolve_budgets(held, workspace, scope).constraints if held else ()
+    others = resolve_budgets(held, workspace, scope.metrics).constraints if held else ()
     if any(other.metric.name == metric for other in others):
         raise BudgetError(
             f"--budget {held}: bounds what the front sweeps; give budgets on other metrics, or none"
         )
     found = pareto_front(
         scope.accuracy.separable,
-        Metric(metric, scope.cost_tables[metric]),
+        Metric(metric, scope.metrics.cost_tables[metric]),
         others,
         points=points,
         gap=gap,

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import exp
 
 import numpy as np
-import numpy.typing as npt
 
 from chamnet.errors import ConfigError
 from chamnet.networks import Network, load_all
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.space_accuracy import SpaceAccuracy
 from chamnet.predictors.upper import UpperLatency
-from chamnet.quantities import Budget
-from chamnet.search import Constraint, Metric, Problem
-from chamnet.space import CostTables, Genome, Levels, SearchSpace
+from chamnet.search import Constraint, Problem
+from chamnet.space import Genome, Levels, SearchSpace
+from chamnet_host.budgets import Metrics
 from chamnet_host.workspace import Workspace
 
 __all__ = ["Scope"]
@@ -27,18 +25,16 @@ class Scope:
     Attributes:
         whole: The workspace's space; genomes are given in it.
         space: What is searched.
-        cost_tables: Metric -> cost of its networks.
+        metrics: What its networks cost.
         accuracy: Scores its networks.
         surrogate: Scores them alike, and adds up along the chain; None where `accuracy` does so itself, or none is known.
-        upper: What latency budgets bound instead of the expected latency, if anything.
     """
 
     whole: SearchSpace
     space: SearchSpace
-    cost_tables: Mapping[str, CostTables]
+    metrics: Metrics
     accuracy: SpaceAccuracy
     surrogate: SpaceAccuracy | None
-    upper: UpperLatency | None = None
 
     @classmethod
     def of(
@@ -71,32 +67,15 @@ class Scope:
             shipped = AccuracyPredictor.load()
             recipe = workspace.recipe if workspace.recipe in shipped.recipes else None
             surrogate = shipped.for_space(space, tables["macs"], recipe)
-        upper = confidence and UpperLatency(workspace.latency.calibration.spread, confidence)
-        return cls(workspace.space, space, tables, accuracy, surrogate, upper or None)
-
-    def metric(self, budget: Budget) -> Metric:
-        """Return what a budget bounds."""
-        if self.upper is None or budget.metric != "latency_ms":
-            return Metric(budget.metric, self.cost_tables[budget.metric])
-        upper, latency, units = self.upper, self.cost_tables["latency_ms"], self.cost_tables["units"]
-
-        def exact(levels: Levels) -> npt.NDArray[np.float64]:
-            return upper.ms(latency.total(levels), units.total(levels))
-
-        few, many = (float(np.median(each)) for each in units.bounds())
-        of_ms, of_units = upper.plane(
-            budget.limit / exp(upper.quantile * upper.spread.flat), (few + many) / 2
-        )
-        sums = (of_ms * a + of_units * b for a, b in zip(latency.tables, units.tables, strict=True))
-        return Metric(
-            "latency_ms", replace(latency, tables=tuple(sums)), exact=exact, rises_with=(latency, units)
-        )
+        upper = UpperLatency(workspace.latency.calibration.spread, confidence) if confidence else None
+        return cls(workspace.space, space, Metrics(tables, upper), accuracy, surrogate)
 
     def scaled(self, factor: float) -> "Scope":
         """Return the same with every latency multiplied."""
-        latency = self.cost_tables["latency_ms"]
-        tables = tuple(factor * table for table in latency.tables)
-        return replace(self, cost_tables={**self.cost_tables, "latency_ms": replace(latency, tables=tables)})
+        costs = self.metrics.cost_tables
+        latency = costs["latency_ms"]
+        scaled = replace(latency, tables=tuple(factor * table for table in latency.tables))
+        return replace(self, metrics=replace(self.metrics, cost_tables={**costs, "latency_ms": scaled}))
 
     def problem(self, constraints: tuple[Constraint, ...]) -> Problem:
         """Return the search for the most accurate network within budgets."""
