@@ -27,11 +27,11 @@ def breakdown_html(parts: Sequence[Breakdown], platform: str) -> str:
         ("By size of the feature map", lambda each: each.sizes),
     )
     for title, shares_of in kinds:
-        for what, value_of in (("share of MACs", _macs_share), ("ms", _latency)):
+        for what, value_of in (("share of MACs, %", _macs_share), ("ms", _latency)):
             drawn = _bars(parts, shares_of, value_of)
             if drawn:
                 sections.append(
-                    f'<section class="card wide"><h3>{title}: {what}</h3>{drawn}{_legend(parts)}</section>'
+                    f'<section class="card wide lead"><h3>{title}: {what}</h3>{drawn}{_legend(parts)}</section>'
                 )
     return fill_page(
         "breakdown.html",
