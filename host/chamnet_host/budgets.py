@@ -67,6 +67,17 @@ class ResolvedBudgets:
     constraints: tuple[Constraint, ...]
     notes: tuple[str, ...]
 
+    def latency_ms(self, why: str) -> float:
+        """Return the bound on latency.
+
+        Raises:
+            BudgetError: There is none; says why one is needed.
+        """
+        for constraint in self.constraints:
+            if constraint.metric.name == "latency_ms":
+                return constraint.limit
+        raise BudgetError(f"{why}, and budget {self.text!r} bounds none; add one, such as 8ms")
+
 
 def resolve_budgets(text: str, workspace: Workspace, metrics: Metrics | None = None) -> ResolvedBudgets:
     """Read budgets that hold together, separated by commas, on a workspace's target.

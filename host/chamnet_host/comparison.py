@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chamnet.errors import BudgetError
 from chamnet.networks import load_all
 from chamnet.search import SearchSettings, SolverChoice
 from chamnet_host.answer import Answer, search
@@ -120,11 +119,7 @@ def compare(
         NotProfiledError: The target was not profiled.
     """
     answer = search(workspace, budget, settings, solver=solver, scope=scope)
-    limits = [c.limit for c in answer.budgets.constraints if c.metric.name == "latency_ms"]
-    if not limits:
-        raise BudgetError(
-            f"compare ranks by latency, and budget {budget!r} bounds none; add one, such as 8ms"
-        )
+    limit_ms = answer.budgets.latency_ms("compare ranks by latency")
     ours = answer.prediction.network
     baselines = {p.name: p for p in load_all().values()}
     networks = {p.name: p.build().cast(workspace.space.dtype) for p in baselines.values()}
@@ -152,4 +147,4 @@ def compare(
         for name, network in networks.items()
     ]
     ordered = tuple(sorted(compared, key=lambda each: each.latency_ms))
-    return Comparison(answer=answer, limit_ms=limits[0], networks=ordered)
+    return Comparison(answer=answer, limit_ms=limit_ms, networks=ordered)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from chamnet.errors import ConfigError
+
 __all__ = [
     "SCHEMA",
     "note",
@@ -29,6 +32,7 @@ __all__ = [
     "print_table",
     "print_text",
     "progress_bar",
+    "write_text",
 ]
 
 _WIDEST = 400
@@ -41,6 +45,18 @@ def print_json(command: str, body: Mapping[str, Any]) -> None:
     json.dump({"schema": SCHEMA, "command": command, **body}, sys.stdout, indent=1, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def write_text(option: str, path: Path, text: str) -> None:
+    """Write a file that an option named.
+
+    Raises:
+        ConfigError: It cannot be written; the option is named.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written ({error})") from error
 
 
 def print_error_json(kind: str, message: str, exit_code: int) -> None:

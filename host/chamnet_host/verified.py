@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from chamnet.errors import BudgetError
 from chamnet.search import Constraint, SearchSettings, SolverChoice
 from chamnet_host.answer import Answer, search
 from chamnet_host.scope import Scope
@@ -83,11 +82,7 @@ def search_verified(
         answer = search(
             workspace, asked, settings, solver=solver, scope=scope.scaled(factor), top=_CANDIDATES
         )
-        limits = [c.limit for c in answer.budgets.constraints if c.metric.name == "latency_ms"]
-        if not limits:
-            raise BudgetError(
-                f"--verify measures latency, and budget {budget!r} bounds none; add one, such as 8ms"
-            )
+        limit_ms = answer.budgets.latency_ms("--verify measures latency")
         # words such as 40% mean the same in each round, however latencies are scaled
         asked = ",".join(_amount(constraint) for constraint in answer.budgets.constraints)
         networks = [each.network for each in (answer.prediction, *answer.others)]
@@ -101,13 +96,13 @@ def search_verified(
         best = measured[answer.prediction.network.digest]
         errors = [found.error for found in measured.values() if found.error is not None]
         factor = median(1 / (1 + error) for error in errors)
-        if best.row.latency_ms <= limits[0] or (not new and number > 1):
+        if best.row.latency_ms <= limit_ms or (not new and number > 1):
             break
     return Verified(
         answer=answer,
-        winner=_winner(measured, limits[0]),
+        winner=_winner(measured, limit_ms),
         measured=tuple(measured.values()),
-        limit_ms=limits[0],
+        limit_ms=limit_ms,
         rounds=number,
     )
 

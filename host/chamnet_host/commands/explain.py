@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chamnet.errors import ConfigError, NotProfiledError
+from chamnet.errors import NotProfiledError
 from chamnet.quantities import format_count
 from chamnet_host.breakdown import Breakdown, Share, break_down
 from chamnet_host.breakdown_page import breakdown_html
@@ -22,7 +22,7 @@ from chamnet_host.options import (
     SpaceName,
     Target,
 )
-from chamnet_host.output import print_json, print_table, print_text
+from chamnet_host.output import print_json, print_table, print_text, write_text
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, read_networks
 
@@ -61,10 +61,7 @@ def explain_command(
         parts = [break_down(session.predict(network)) for network in chosen]
         name, platform = session.device.name, _platform(session)
     if html:
-        try:
-            html.write_text(breakdown_html(parts, platform or "no device was profiled"), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--html {html}: cannot be written ({error})") from error
+        write_text("--html", html, breakdown_html(parts, platform or "no device was profiled"))
     if as_json:
         print_json("explain", {"target": name, "networks": [each.to_json() for each in parts]})
         return

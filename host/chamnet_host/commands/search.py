@@ -17,7 +17,7 @@ from chamnet_host.answer import Answer, search
 from chamnet_host.front import Front, find_front
 from chamnet_host.front_page import front_html
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName
-from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
 from chamnet_host.scope import Scope
 from chamnet_host.search_text import (
     answer_remarks,
@@ -225,7 +225,7 @@ def search_command(
         if not pareto:
             sessions[0].store.put(LAST_SEARCH, json.dumps(body))
     if output:
-        _write(output, body)
+        write_text("--output", output, json.dumps(body, indent=1) + "\n")
     if as_json:
         print_json("search", body)
     else:
@@ -317,7 +317,7 @@ def _fronts(
             for remark in front_remarks(front):
                 print_text(f"  {remark}")
     if html:
-        _write_text("--html", html, front_html(fronts, f"{sessions[0].measured[1]}"))
+        write_text("--html", html, front_html(fronts, f"{sessions[0].measured[1]}"))
     return {**_head(sessions), "fronts": [front.to_json() for front in fronts]}
 
 
@@ -362,14 +362,3 @@ def _next_step(body: dict[str, Any]) -> None:
     if "fronts" in body:
         after = "`chamnet-host search --budget 8ms` for one of them"
     note(f"on {body['platform']}, in {body['elapsed_s']:.1f} s; next: {after}")
-
-
-def _write(path: Path, body: object) -> None:
-    _write_text("--output", path, json.dumps(body, indent=1) + "\n")
-
-
-def _write_text(option: str, path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{option} {path}: cannot be written ({error})") from error

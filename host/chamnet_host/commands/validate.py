@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from chamnet.errors import ConfigError
 from chamnet.lut import EFFORTS
 from chamnet.networks import Network
 from chamnet.predictors.verdict import Report, judge
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Mismatch, Profiles, SpaceName, Target
-from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
 from chamnet_host.scatter import scatter_html
 from chamnet_host.session import Session
 from chamnet_host.subjects import published_networks
@@ -183,8 +182,4 @@ def _print(title: str, report: Report) -> None:
 
 def _write_html(path: Path, title: str, result: Validation, reports: dict[str, Report]) -> None:
     first, *others = reports.values()
-    page = scatter_html(title, f"seed {result.seed}", result.judged, first, apart=others)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--html {path}: cannot be written ({error})") from error
+    write_text("--html", path, scatter_html(title, f"seed {result.seed}", result.judged, first, apart=others))
