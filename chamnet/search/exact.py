@@ -77,9 +77,10 @@ class ExactSearch:
         # no limit of their own: an arc or a label must not be better in the sum and worse in these
         beside = [tables for metric in metrics for tables in metric.rises_with]
         self._unlimited = len(beside)
-        trellis = Trellis.build(accuracy, [*costs, *beside]).undominated()
-        self._space = trellis.space
-        self._hints = [_Hint(part, np.zeros(len(costs) + len(beside))) for part in trellis.parts()]
+        self._whole = Trellis.build(accuracy, [*costs, *beside])
+        self._space = self._whole.space
+        parts = self._whole.undominated().parts()
+        self._hints = [_Hint(part, np.zeros(len(costs) + len(beside))) for part in parts]
 
     def best(
         self, constraints: Sequence[Constraint], *, gap: float = 0.0, starts: Levels | None = None
@@ -116,8 +117,9 @@ class ExactSearch:
             apart: Decisions in which any two differ at least, as long as there are enough.
         """
         run = _Run(self, tuple(constraints), 0.0)
-        near = [best.levels, *(_Part(run, hint, self._accuracy).near(best, count) for hint in self._hints)]
-        levels = np.unique(np.concatenate(near), axis=0)
+        parts = zip(self._hints, self._whole.parts(), strict=True)  # alternatives may well be dominated
+        near = [_Part(run, hint, self._accuracy).near(whole, best, count) for hint, whole in parts]
+        levels = np.unique(np.concatenate([best.levels, *near]), axis=0)
         levels = levels[within(levels, run.constraints)]
         top1 = self._accuracy.top1(levels)
         order = np.lexsort((*levels.T[::-1], -top1))
@@ -244,16 +246,16 @@ class _Part:
             self._slow = False
             self._count(*self._stages.pop(0))
 
-    def near(self, best: Proven, count: int) -> Levels:
-        """Return networks that are nearly as good as the best one, after a search has left its hints."""
+    def near(self, whole: Trellis, best: Proven, count: int) -> Levels:
+        """Return networks of the resolution nearly as good as the best one, after a search has left its hints."""
         run, relaxation = self._run, self._relaxation
         near = best.levels[:0]
         if relaxation is None:
             return near
         for points in _WORSE:
             least = self._accuracy.value_of(best.top1 - points, self._hint.lowest)
-            self._trellis = self._hint.trellis
-            self._drop(relaxation.arcs_within(self._trellis, least))
+            self._trellis = whole
+            self._drop(relaxation.arcs_within(whole, least))
             if not all(len(layer.tail) for layer in self._trellis.layers):
                 continue
             bounds = [
