@@ -16,6 +16,7 @@ from chamnet.errors import ConfigError
 from chamnet.networks import Architecture
 from chamnet.predictors import accuracy_file
 from chamnet.predictors.base import UNKNOWN_RECIPE, AccuracyPrediction
+from chamnet.predictors.features import HOW_TO_FIT
 from chamnet.predictors.gp import NO_RECIPE, GaussianProcess
 from chamnet.predictors.pool import Pool, from_log_error, macs_of
 from chamnet.predictors.space_accuracy import SpaceAccuracy
@@ -55,7 +56,7 @@ class AccuracyPredictor:
 
         Raises:
             ConfigError: No such file.
-            StoreError: The file is corrupt or from a newer version.
+            StoreError: The file is corrupt or from another version.
         """
         model, pool, validation, seed = accuracy_file.load(path)
         return cls(model=model, pool=pool, validation=validation, seed=seed)
@@ -150,6 +151,15 @@ class AccuracyPredictor:
             ConfigError: Unknown recipe, or a space of other networks than the pool's.
         """
         return SpaceAccuracy.of(self, space, macs, recipe)
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuse a space whose networks the predictor cannot rank.
+
+        Raises:
+            ConfigError: Other blocks, strides or number of stages than the pool's, or a choice that it never had.
+        """
+        if (reason := self.pool.structure.refusal(space)) is not None:
+            raise ConfigError(f"no accuracy predictor for {space.name}: {reason}; or {HOW_TO_FIT}")
 
     def resolve_recipe(self, recipe: str | None) -> tuple[str, int]:
         """Return a recipe's name and number.

@@ -19,7 +19,7 @@ from chamnet.predictors.validation import Validation
 __all__ = ["SHIPPED", "load", "save"]
 
 SHIPPED = "accuracy-imagenet.npz"
-_SCHEMA = 1
+_SCHEMA = 2
 _NEXT = "fit a new one with `chamnet-host accuracy fit`, or leave it out for the shipped one"
 
 
@@ -67,7 +67,7 @@ def load(path: Path | None) -> tuple[GaussianProcess, Pool, Validation, int]:
 
     Raises:
         ConfigError: No such file.
-        StoreError: The file is corrupt or from a newer version.
+        StoreError: The file is corrupt or from another version.
     """
     name = str(path) if path else SHIPPED
     try:
@@ -93,8 +93,9 @@ def load(path: Path | None) -> tuple[GaussianProcess, Pool, Validation, int]:
         np.linalg.LinAlgError,
     ) as error:
         raise StoreError(f"accuracy predictor {name}: corrupt ({error}); {_NEXT}") from error
+    newer = "upgrade or " if schema > _SCHEMA else ""
     raise StoreError(
-        f"accuracy predictor {name}: schema {schema}, this version reads {_SCHEMA}; upgrade or {_NEXT}"
+        f"accuracy predictor {name}: schema {schema}, this version reads {_SCHEMA}; {newer}{_NEXT}"
     )
 
 

@@ -1,8 +1,8 @@
 """Architectures as the numbers that the accuracy predictor sees.
 
-The numbers are the axes of a space (resolution, stem, expansion, filters and blocks of each stage, head), each
-scaled to [0, 1] by its range there. Values off the grid or outside the range are welcome: nothing is rounded
-or clipped. Axes with a single value are no features; networks that differ in them are called extrapolated.
+The numbers are the axes of a space (resolution, stem, expansion, filters, blocks, kernel and squeeze-excite of each
+stage, head), each scaled to [0, 1] by its range there. Values off the grid or outside the range are welcome: nothing is
+rounded or clipped. Axes with a single value are no features; networks that differ in them are called extrapolated.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,12 @@ from chamnet.errors import ConfigError
 from chamnet.networks import Architecture
 from chamnet.space import Levels, SearchSpace
 
-__all__ = ["Structure"]
+__all__ = ["HOW_TO_FIT", "Structure"]
+
+HOW_TO_FIT = (
+    "fit one to accuracies of such networks (`chamnet.predictors.accuracy_fit.fit_accuracy`, see host/README.md) and"
+    " give it with --predictor FILE"
+)
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -29,9 +34,9 @@ class Structure:
 
     Attributes:
         family: Kind of block.
-        names: Axes in canonical order: resolution, stem, stages (expansion, filters, blocks), head.
+        names: Axes in canonical order, as `SearchSpace.axes`.
         low, high: Range of each axis.
-        strides, kernels: Of each stage.
+        strides: Of each stage.
         classes: Outputs of the classifier.
     """
 
@@ -40,7 +45,6 @@ class Structure:
     low: tuple[int, ...]
     high: tuple[int, ...]
     strides: tuple[int, ...]
-    kernels: tuple[int, ...]
     classes: int
 
     @classmethod
@@ -52,7 +56,6 @@ class Structure:
             low=tuple(axis.values[0] for axis in space.axes),
             high=tuple(axis.values[-1] for axis in space.axes),
             strides=tuple(stage.stride for stage in space.stages),
-            kernels=tuple(stage.kernel for stage in space.stages),
             classes=space.classes,
         )
 
@@ -93,17 +96,16 @@ class Structure:
         rows = []
         for arch in architectures:
             self._check(arch.family, len(arch.stages))
-            inner = (number for s in arch.stages for number in (s.expansion, s.filters, s.blocks))
+            inner = (
+                number
+                for s in arch.stages
+                for number in (s.expansion, s.filters, s.blocks, s.kernel, int(s.se))
+            )
             rows.append([arch.resolution, arch.stem, *inner, arch.head])
         return np.array(rows, dtype=np.int64).reshape(-1, len(self.names))
 
     def values_of(self, space: SearchSpace, levels: Levels) -> npt.NDArray[np.int64]:
-        """Return the values of every axis of genomes, shape `n x len(names)`.
-
-        Raises:
-            ConfigError: The space has other blocks or another number of stages.
-        """
-        self._check(space.family, len(space.stages))
+        """Return the values of every axis of genomes, shape `n x len(names)`."""
         columns, decision = [], 0
         for axis in space.axes:
             choices = np.array(axis.values, dtype=np.int64)
@@ -113,27 +115,46 @@ class Structure:
         return np.stack(columns, axis=1)
 
     def admits(self, arch: Architecture) -> bool:
-        """Whether strides, kernels and classes are the pool's, and nothing is added (squeeze-excite)."""
-        plain = not any(stage.se for stage in arch.stages)
-        return plain and self._same(
-            [s.stride for s in arch.stages], [s.kernel for s in arch.stages], arch.classes
-        )
+        """Whether strides and classes are the pool's."""
+        return self._same([stage.stride for stage in arch.stages], arch.classes)
 
     def admits_space(self, space: SearchSpace) -> bool:
-        """Whether strides, kernels and classes of a space's networks are the pool's."""
-        return self._same([s.stride for s in space.stages], [s.kernel for s in space.stages], space.classes)
+        """Whether strides and classes of a space's networks are the pool's."""
+        return self._same([stage.stride for stage in space.stages], space.classes)
+
+    def refusal(self, space: SearchSpace) -> str | None:
+        """Return why nothing learned from the pool can rank a space's networks; None where it can."""
+        if (space.family, len(space.stages)) != (self.family, len(self.strides)):
+            return (
+                f"it knows networks of {len(self.strides)} {self._kind} stages, and {space.name} has"
+                f" {len(space.stages)} {space.family.replace('_', ' ')} stages"
+            )
+        strides = tuple(stage.stride for stage in space.stages)
+        if strides != self.strides:
+            return f"it knows networks of strides {self.strides}, and those of {space.name} are {strides}"
+        for i, axis in enumerate(space.axes):
+            if len(axis.values) > 1 and i not in self._varying:
+                return (
+                    f"all networks it knows have {self.names[i]} = {self.low[i]}, and {space.name} has a choice; settle"
+                    f" it with --fix {axis.name}=VALUE"
+                )
+        return None
 
     @cached_property
     def _varying(self) -> tuple[int, ...]:
         ranges = enumerate(zip(self.low, self.high, strict=True))
         return tuple(i for i, (low, high) in ranges if high > low)
 
-    def _same(self, strides: list[int], kernels: list[int], classes: int) -> bool:
-        return (tuple(strides), tuple(kernels), classes) == (self.strides, self.kernels, self.classes)
+    def _same(self, strides: list[int], classes: int) -> bool:
+        return (tuple(strides), classes) == (self.strides, self.classes)
 
     def _check(self, family: str, stages: int) -> None:
         if (family, stages) != (self.family, len(self.strides)):
             raise ConfigError(
-                f"no accuracy for {stages} {family} stages: the predictor knows networks of "
-                f"{len(self.strides)} {self.family} stages; fit one to accuracies of your own networks"
+                f"no accuracy for {stages} {family.replace('_', ' ')} stages: the predictor knows networks of"
+                f" {len(self.strides)} {self._kind} stages; {HOW_TO_FIT}"
             )
+
+    @property
+    def _kind(self) -> str:
+        return self.family.replace("_", " ")

@@ -60,9 +60,7 @@ class SpaceAccuracy:
     ) -> "SpaceAccuracy":
         """Return the predictor of a space; see `AccuracyPredictor.for_space`."""
         name, _ = predictor.resolve_recipe(recipe)
-        predictor.pool.structure.values_of(
-            space, np.zeros((1, len(space.decisions)), dtype=np.int32)
-        )  # is it ours?
+        predictor.check(space)
         if macs is None:
             grid = unit_grid(space)
             macs = grid.tables([unit.macs for unit in grid.units])

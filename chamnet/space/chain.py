@@ -1,12 +1,12 @@
 """A space as a chain of links, vectorised: genomes -> units -> sums, with one gather per link.
 
 Every unit of a network lies in one *link* (stem, each stage, head, classifier), and which units a link
-holds depends on at most five decisions: resolution, the filters before it, and its own. So each link has
+holds depends on few decisions: resolution, the filters before it, and its own. So each link has
 a small table of unit indices over those axes. A cost per unit turns it into a table of link costs, and the
 cost of a network is the sum of one entry per link.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from chamnet.networks import Stage, blocks
 from chamnet.networks.architecture import stage_block
 from chamnet.space.costs import CostTables
-from chamnet.space.space import Axis, Levels, SearchSpace
+from chamnet.space.space import Axis, Levels, SearchSpace, StageAxes
 from chamnet.units import Granularity, Unit
 
 __all__ = ["Link", "UnitGrid", "unit_grid"]
@@ -106,10 +106,9 @@ class _Builder:
         yield self._table((0, 1), (space.resolution, space.stem), self._stem_units)
         before = 1  # axis that holds the filters going into the next link
         for number, stage in enumerate(space.stages):
-            first = 2 + 3 * number
             yield self._stage(number, sides, before)
             sides = [(side - 1) // stage.stride + 1 for side in sides]
-            before = first + 1
+            before = space.axes.index(stage.filters)
         side_of = dict(zip(space.resolution.values, sides, strict=True))
         head_axis = len(space.axes) - 1
         tail_axis = before
@@ -151,50 +150,55 @@ class _Builder:
         return Link(axes, np.array(rows, dtype=np.int32).reshape(*(len(axis.values) for axis in values), -1))
 
     def _stage(self, number: int, sides: list[int], before: int) -> Link:
-        """Lay out a stage over (resolution, filters before, expansion, filters, blocks)."""
+        """Lay out a stage over (resolution, filters before, expansion, filters, kernel, se, blocks)."""
         stage, space = self.space.stages[number], self.space
         after = [(side - 1) // stage.stride + 1 for side in sides]
         first = self._block_table(sides, space.axes[before].values, number, stage.stride)
         depths = np.array(stage.blocks.values)
         repeats: list[IntArray] = []
         if depths[-1] > 1:  # else no genome repeats the block, and the grid must not hold it
-            same = self._repeat_table(after, number)[:, None]  # resolution, 1, expansion, filters, slot
+            same = self._repeat_table(after, number)[:, None]  # one for all filters before
             repeats = [
                 np.where((depths > depth)[:, None], same[..., None, :], ABSENT)
                 for depth in range(1, int(depths[-1]))
             ]
-        shape = (*first.shape[:4], len(depths))
+        shape = (*first.shape[:-1], len(depths))
         slots = [np.broadcast_to(part, (*shape, part.shape[-1])) for part in (first[..., None, :], *repeats)]
-        base = 2 + 3 * number
-        return Link((0, before, base, base + 1, base + 2), np.concatenate(slots, axis=-1))
+        axes = (*_axes_of_block(stage), stage.blocks)
+        return Link((0, before, *map(space.axes.index, axes)), np.concatenate(slots, axis=-1))
 
     def _block_table(self, sides: list[int], channels: tuple[int, ...], number: int, stride: int) -> IntArray:
-        """Return units of a stage's first block over (resolution, channels in, expansion, filters, slot)."""
-        stage = self.space.stages[number]
-        choices = list(product(sides, channels, stage.expansion.values, stage.filters.values))
-        rows = [self._block(side, c_in, e, f, number=number, stride=stride) for side, c_in, e, f in choices]
-        shape = (len(sides), len(channels), len(stage.expansion.values), len(stage.filters.values), -1)
-        return _padded(rows).reshape(shape)
+        """Return units of a stage's first block over (resolution, channels in, the block's axes, slot)."""
+        own = [axis.values for axis in _axes_of_block(self.space.stages[number])]
+        rows = [
+            self._block(side, channels_in, chosen, stride)
+            for side, channels_in, *chosen in product(sides, channels, *own)
+        ]
+        return _padded(rows).reshape(len(sides), len(channels), *map(len, own), -1)
 
     def _repeat_table(self, sides: list[int], number: int) -> IntArray:
-        """Return units of a stage's other blocks over (resolution, expansion, filters in and out, slot)."""
-        stage = self.space.stages[number]
-        choices = list(product(sides, stage.expansion.values, stage.filters.values))
-        rows = [self._block(side, f, e, f, number=number, stride=1) for side, e, f in choices]
-        return _padded(rows).reshape(len(sides), len(stage.expansion.values), len(stage.filters.values), -1)
+        """Return units of a stage's other blocks over (resolution, the block's axes, slot)."""
+        own = [axis.values for axis in _axes_of_block(self.space.stages[number])]
+        rows = [self._block(side, chosen[1], chosen, 1) for side, *chosen in product(sides, *own)]
+        return _padded(rows).reshape(len(sides), *map(len, own), -1)
 
-    def _block(
-        self, side: int, c_in: int, expansion: int, filters: int, *, number: int, stride: int
-    ) -> list[int]:
-        kernel = self.space.stages[number].kernel
-        stage = Stage(expansion=expansion, filters=filters, blocks=1, stride=stride, kernel=kernel)
-        return self._number([stage_block(self._arch, stage, self._shape(c_in, side), stride)])
+    def _block(self, side: int, channels: int, chosen: Sequence[int], stride: int) -> list[int]:
+        """Return the numbers of a block's units; `chosen` as in `_axes_of_block`."""
+        expansion, filters, kernel, se = chosen
+        stage = Stage(
+            expansion=expansion, filters=filters, blocks=1, stride=stride, kernel=kernel, se=bool(se)
+        )
+        return self._number([stage_block(self._arch, stage, self._shape(channels, side), stride)])
 
     def _number(self, made: list[Unit]) -> list[int]:
         made = [unit.cast(self.space.dtype) for unit in made]
         if self.granularity == "op":
             made = [single for unit in made for single in unit.split()]
         return [self.units.setdefault(unit, len(self.units)) for unit in made]
+
+
+def _axes_of_block(stage: StageAxes) -> tuple[Axis, ...]:
+    return (stage.expansion, stage.filters, stage.kernel, stage.se)
 
 
 def _padded(rows: list[list[int]]) -> IntArray:

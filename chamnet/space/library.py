@@ -23,7 +23,7 @@ _KEYS = {
     "head",
     "stages",
 }
-_STAGE_KEYS = {"name", "expansion", "filters", "blocks", "stride", "kernel"}
+_STAGE_KEYS = {"name", "expansion", "filters", "blocks", "kernel", "se", "stride"}
 _FAMILIES = ("inverted_residual", "bottleneck")
 _ACTIVATIONS = ("relu", "relu6", "")
 
@@ -93,23 +93,28 @@ def _read_stage(raw: Mapping[str, Any], source: str) -> StageAxes:
     axes = {
         key: _axis(f"{raw['name']}.{key}", raw[key], source) for key in ("expansion", "filters", "blocks")
     }
-    kernel = _number({"kernel": 3, **raw}, "kernel", source)
-    if kernel % 2 == 0:
-        raise ConfigError(f"space {source}: kernel {kernel} must be odd")
-    return StageAxes(**axes, stride=_number(raw, "stride", source), kernel=kernel)
+    kernel = _axis(f"{raw['name']}.kernel", raw.get("kernel", 3), source)
+    if any(size % 2 == 0 for size in kernel.values):
+        raise ConfigError(f"space {source}: {kernel.name} {raw['kernel']!r}: kernels must be odd")
+    se = _switch(f"{raw['name']}.se", raw.get("se", False), source)
+    return StageAxes(**axes, kernel=kernel, se=se, stride=_number(raw, "stride", source))
 
 
 def _check_networks(space: SearchSpace, source: str) -> None:
     """Refuse a space in which some genome has no network."""
     if len(space.head.values) > 1 and not space.head.values[0]:
         raise ConfigError(f"space {source}: head cannot be both absent (0) and present")
-    bottleneck = space.family == "bottleneck"
-    for stage in space.stages:
-        inner = stage.filters.values[0] // stage.expansion.values[-1]
-        if bottleneck and (not inner or stage.kernel != 3):
+    for stage in space.stages if space.family == "bottleneck" else ():
+        few, most = stage.filters.values[0], stage.expansion.values[-1]
+        if stage.kernel.values != (3,) or stage.se.values != (0,):
             raise ConfigError(
-                f"space {source}: its networks cannot be built ({stage.filters.name}: a bottleneck has a kernel of 3"
-                f" and {stage.filters.values[0]} filters or fewer leave nothing at expansion {stage.expansion.values[-1]})"
+                f"space {source}: its networks cannot be built ({stage.kernel.name}, {stage.se.name}: a bottleneck has a"
+                " kernel of 3 and no squeeze-excite)"
+            )
+        if few < most:
+            raise ConfigError(
+                f"space {source}: its networks cannot be built ({stage.filters.name}: {few} filters leave nothing at"
+                f" expansion {most})"
             )
     for largest in (False, True):
         try:
@@ -141,6 +146,14 @@ def _number(raw: Mapping[str, Any], key: str, source: str) -> int:
     if type(value) is not int or value < 1:  # a bool is an int, too
         raise ConfigError(f"space {source}: {key} {value!r} is not a whole number of at least 1")
     return value
+
+
+def _switch(name: str, raw: object, source: str) -> Axis:
+    """Read `true`, `false`, or a list of both."""
+    values = raw if isinstance(raw, list) else [raw]
+    if not values or any(type(value) is not bool for value in values) or len(set(values)) < len(values):
+        raise ConfigError(f"space {source}: {name} is not true, false or [false, true]: {raw!r}")
+    return Axis(name, tuple(sorted(1 if value else 0 for value in values)))
 
 
 def _axis(name: str, raw: object, source: str, lowest: int = 1) -> Axis:

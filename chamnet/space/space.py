@@ -38,13 +38,23 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageAxes:
-    """The axes of one stage, and its fixed stride and kernel."""
+    """The axes of one stage, and its fixed stride; each as in `Stage`, squeeze-excite as 0 or 1."""
 
     expansion: Axis
     filters: Axis
     blocks: Axis
+    kernel: Axis
+    se: Axis
     stride: int
-    kernel: int = 3
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes in canonical order."""
+        return (self.expansion, self.filters, self.blocks, self.kernel, self.se)
+
+    def values(self, stage: Stage) -> tuple[int, ...]:
+        """Return a stage's value on each of the axes."""
+        return (stage.expansion, stage.filters, stage.blocks, stage.kernel, int(stage.se))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +83,8 @@ class SearchSpace:
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """Every axis in canonical order: resolution, stem, stages (expansion, filters, blocks), head."""
-        inner = (axis for stage in self.stages for axis in (stage.expansion, stage.filters, stage.blocks))
+        """Every axis in canonical order: resolution, stem, stages (expansion, filters, blocks, kernel, se), head."""
+        inner = (axis for stage in self.stages for axis in stage.axes)
         return (self.resolution, self.stem, *inner, self.head)
 
     @cached_property
@@ -85,8 +95,16 @@ class SearchSpace:
     @cached_property
     def digest(self) -> str:
         """Digest of everything but the name: another space's tables are never used for it."""
-        template = self._template
-        facts = (self.family, self.axes, [(s.stride, s.kernel) for s in self.stages], template)
+        inner = (axis for s in self.stages for axis in (s.expansion, s.filters, s.blocks))
+        axes = (self.resolution, self.stem, *inner, self.head)
+        windows = [
+            # without a choice as it was before there could be one: what was measured then still serves
+            (s.stride, *s.kernel.values)
+            if (len(s.kernel.values), s.se.values) == (1, (0,))
+            else (s.stride, s.kernel, s.se)
+            for s in self.stages
+        ]
+        facts = (self.family, axes, windows, self._template)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
     @property
@@ -114,7 +132,8 @@ class SearchSpace:
                 filters=value[stage.filters.name],
                 blocks=value[stage.blocks.name],
                 stride=stage.stride,
-                kernel=stage.kernel,
+                kernel=value[stage.kernel.name],
+                se=bool(value[stage.se.name]),
             )
             for stage in self.stages
         )
@@ -143,11 +162,10 @@ class SearchSpace:
         if len(architecture.stages) != len(self.stages) or architecture.family != self.family:
             raise ConfigError(f"not in {self.name}: it has {len(self.stages)} {self.family} stages")
         for stage, axes in zip(architecture.stages, self.stages, strict=True):
-            if (stage.stride, stage.kernel, stage.se) != (axes.stride, axes.kernel, False):
-                raise ConfigError(
-                    f"not in {self.name}: {axes.filters.name.split('.')[0]} has another stride or kernel"
-                )
-        inner = (n for stage in architecture.stages for n in (stage.expansion, stage.filters, stage.blocks))
+            if stage.stride != axes.stride:
+                raise ConfigError(f"not in {self.name}: {axes.filters.name.split('.')[0]} has another stride")
+        pairs = zip(architecture.stages, self.stages, strict=True)
+        inner = (value for stage, axes in pairs for value in axes.values(stage))
         values = (architecture.resolution, architecture.stem, *inner, architecture.head)
         for axis, value in zip(self.axes, values, strict=True):
             if value not in axis.values:
@@ -239,7 +257,14 @@ class SearchSpace:
             return Axis(old.name, values[old.name])
 
         stages = tuple(
-            replace(s, expansion=axis(s.expansion), filters=axis(s.filters), blocks=axis(s.blocks))
+            StageAxes(
+                expansion=axis(s.expansion),
+                filters=axis(s.filters),
+                blocks=axis(s.blocks),
+                kernel=axis(s.kernel),
+                se=axis(s.se),
+                stride=s.stride,
+            )
             for s in self.stages
         )
         return replace(

@@ -16,6 +16,7 @@ __all__ = [
     "Granular",
     "Mismatch",
     "Networks",
+    "Predictor",
     "Profiles",
     "Seed",
     "SpaceName",
@@ -34,7 +35,8 @@ Target = Annotated[
 ]
 Db = Annotated[Path, typer.Option("--db", help="The store; one file per workspace.")]
 SpaceName = Annotated[
-    str, typer.Option("--space", help="Search space: chamnet-mobile, chamnet-res or a .toml file.")
+    str,
+    typer.Option("--space", help="Search space: chamnet-mobile, chamnet-res, mobile-wide or a .toml file."),
 ]
 Profiles = Annotated[
     Path | None,
@@ -73,6 +75,12 @@ Mismatch = Annotated[
     bool,
     typer.Option(
         "--allow-version-mismatch", help="Compare with a table of another runtime version all the same."
+    ),
+]
+Predictor = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictor", help="Accuracy predictor (.npz). Default: the shipped one.", show_default=False
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed and same data give the same answer.", min=0)]

@@ -54,19 +54,22 @@ class Scope:
             confidence: With which latency budgets are to be kept; None for the expected latency.
 
         Raises:
-            ConfigError: A confidence out of range, nothing is left, or there is no such axis.
+            ConfigError: A confidence out of range, nothing is left, there is no such axis, or the accuracy predictor is
+                of other networks.
             NotProfiledError: The target was not profiled.
         """
         if confidence is not None and not 0.5 <= confidence < 1:
             raise ConfigError(f"confidence {confidence:g}: give at least 0.5 and less than 1, such as 0.9")
         space = workspace.space.restricted(fixed, channel_multiple=channel_multiple)
+        workspace.accuracy.check(space)  # before anybody is sent to measure it
         tables = {name: costs.restricted(space) for name, costs in workspace.cost_tables.items()}
         accuracy = workspace.accuracy.for_space(space, tables["macs"], workspace.recipe)
         surrogate = None
         if accuracy.separable is None:
             shipped = AccuracyPredictor.load()
             recipe = workspace.recipe if workspace.recipe in shipped.recipes else None
-            surrogate = shipped.for_space(space, tables["macs"], recipe)
+            if shipped.pool.structure.refusal(space) is None:
+                surrogate = shipped.for_space(space, tables["macs"], recipe)
         upper = UpperLatency(workspace.latency.calibration.spread, confidence) if confidence else None
         return cls(workspace.space, space, Metrics(tables, upper), accuracy, surrogate)
 

@@ -198,3 +198,19 @@ def test_a_space_is_shown_and_checked(ask: Ask, cli: Run, tmp_path: Path) -> Non
     (tmp_path / "bad.toml").write_text("name = 'bad'\n", encoding="utf-8")
     done = cli("space", "check", tmp_path / "bad.toml", cwd=tmp_path, check=False)
     assert (done.returncode, "missing keys" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ("chamnet-res", "has 4 bottleneck stages; or fit one"),
+        ("mobile-wide", "settle it with --fix mb2.kernel=VALUE"),
+    ],
+)
+def test_a_space_without_a_predictor_is_refused_before_anything_is_measured(
+    cli: Run, profiled: Path, space: str, words: str
+) -> None:
+    done = cli("search", "-b", "20ms", "--space", space, cwd=profiled, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "--predictor FILE" in done.stderr

@@ -6,7 +6,19 @@ import typer
 
 from chamnet.quantities import format_count
 from chamnet_host.comparison import Compared, Comparison, compare
-from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName, Target
+from chamnet_host.options import (
+    DB,
+    SPACE,
+    AsJson,
+    Backend,
+    Db,
+    Dtype,
+    Predictor,
+    Profiles,
+    Seed,
+    SpaceName,
+    Target,
+)
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
 from chamnet_host.session import Session
 
@@ -34,6 +46,7 @@ def compare_command(
     space: SpaceName = SPACE,
     db: Db = DB,
     profiles: Profiles = None,
+    predictor: Predictor = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -53,6 +66,7 @@ def compare_command(
             create=False,
             backend=backend,
             dtype=dtype,
+            predictor=predictor,
         ) as session,
         progress_bar("compare") as show,
     ):

@@ -13,6 +13,7 @@ from chamnet_host.options import (
     Db,
     Dtype,
     Networks,
+    Predictor,
     Profiles,
     Seed,
     SpaceName,
@@ -40,6 +41,7 @@ def predict(
     space: SpaceName = SPACE,
     db: Db = DB,
     profiles: Profiles = None,
+    predictor: Predictor = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -56,6 +58,7 @@ def predict(
         create=False,
         backend=backend,
         dtype=dtype,
+        predictor=predictor,
     ) as session:
         chosen = read_networks(networks, session.space, session.store.get(LAST_SEARCH))
         predictions = [session.predict(network) for network in chosen]

@@ -16,7 +16,7 @@ from chamnet.search import SOLVERS, SearchSettings, SolverChoice
 from chamnet_host.answer import Answer, search
 from chamnet_host.front import Front, find_front
 from chamnet_host.front_page import front_html
-from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName
+from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Predictor, Profiles, Seed, SpaceName
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
 from chamnet_host.scope import Scope
 from chamnet_host.search_text import (
@@ -113,12 +113,6 @@ Recipe = Annotated[
     str | None,
     typer.Option(
         help="Training recipe that accuracies are predicted for; see `accuracy show`.", show_default=False
-    ),
-]
-Predictor = Annotated[
-    Path | None,
-    typer.Option(
-        "--predictor", help="Accuracy predictor (.npz). Default: the shipped one.", show_default=False
     ),
 ]
 

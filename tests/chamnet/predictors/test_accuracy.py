@@ -210,10 +210,26 @@ def test_a_search_finds_nothing_too_good_to_be_true() -> None:
 def test_unknown_recipe_and_other_networks_say_what_is_known() -> None:
     with pytest.raises(ConfigError, match="chamnet, mobilenet-v2, unknown"):
         SHIPPED.for_space(SPACE, recipe="mnasnet")
-    with pytest.raises(ConfigError, match="7 inverted_residual stages"):
+    with pytest.raises(ConfigError, match="7 inverted residual stages"):
         SHIPPED.predict_architecture(find("resnet-50").architecture)
-    with pytest.raises(ConfigError, match="7 inverted_residual stages"):
-        SHIPPED.for_space(load_space("chamnet-res"))
+
+
+def test_a_space_that_the_pool_cannot_rank_is_refused_with_the_next_step() -> None:
+    first, *rest = SPACE.stages
+    strided = replace(SPACE, stages=(replace(first, stride=2), *rest))
+    wide = load_space("mobile-wide")
+    for space, words in (
+        (load_space("chamnet-res"), "7 inverted residual stages, and chamnet-res has 4 bottleneck stages"),
+        (strided, r"strides \(1, 2, 2, 2, 1, 2, 1\), and those of chamnet-mobile are \(2, 2"),
+        (wide, "have irf2.kernel = 3, and mobile-wide has a choice; settle it with --fix mb2.kernel=VALUE"),
+    ):
+        with pytest.raises(ConfigError, match=words) as caught:
+            SHIPPED.for_space(space)
+        assert "fit_accuracy" in str(caught.value)
+    settled = {
+        f"mb{stage}.{axis}": value for stage in range(2, 8) for axis, value in (("kernel", 3), ("se", 0))
+    }
+    assert SHIPPED.for_space(thinned(wide.restricted(settled))).separable is not None
 
 
 def test_macs_of_another_space_are_a_bug() -> None:
@@ -305,8 +321,11 @@ def test_half_a_file_says_what_next(tmp_path: Path) -> None:
 
 def test_newer_and_absent_files_say_what_next(tmp_path: Path) -> None:
     path = tmp_path / "newer.npz"
+    rewrite(path, schema=1)
+    with pytest.raises(StoreError, match="schema 1, this version reads 2; fit a new one"):
+        AccuracyPredictor.load(path)
     rewrite(path, schema=99)
-    with pytest.raises(StoreError, match="schema 99, this version reads 1; upgrade"):
+    with pytest.raises(StoreError, match="schema 99, this version reads 2; upgrade"):
         AccuracyPredictor.load(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         AccuracyPredictor.load(tmp_path / "absent.npz")

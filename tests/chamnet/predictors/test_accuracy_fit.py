@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from chamnet.errors import ConfigError
+from chamnet.networks import find
 from chamnet.predictors import AccuracyPredictor
+from chamnet.predictors.features import Structure
 from chamnet.predictors.gp import NO_RECIPE, KernelName
-from chamnet.predictors.pool import from_log_error, published_pool
+from chamnet.predictors.pool import Pool, from_log_error, published_pool
 from chamnet.predictors.validation import Score
+from chamnet.space import load_space
 
 # torch takes seconds to import, so the fast tests must not do it while they are collected
 pytestmark = pytest.mark.slow
@@ -53,7 +56,9 @@ def test_numpy_scores_as_gpytorch_does(fit: ModuleType, name: KernelName) -> Non
 def test_a_fit_repeats_the_shipped_predictions(fit: ModuleType) -> None:
     again = replace(SHIPPED, model=fit.fit_gp(POOL, kernel=SHIPPED.model.kernel.name, seed=SHIPPED.seed))
     values = np.random.default_rng(0).integers(
-        SHIPPED.pool.structure.low, np.add(SHIPPED.pool.structure.high, 1), (500, 24)
+        SHIPPED.pool.structure.low,
+        np.add(SHIPPED.pool.structure.high, 1),
+        (500, len(SHIPPED.pool.structure.names)),
     )
     log_macs = np.random.default_rng(1).uniform(16.5, 20, 500)
     ours, theirs = again.predict_values(values, log_macs), SHIPPED.predict_values(values, log_macs)
@@ -86,6 +91,27 @@ def test_a_pool_of_one_recipe_fits(fit: ModuleType) -> None:
     assert predictor.recipes == ("chamnet", "unknown")
     assert predictor.validation.families == {}
     assert predictor.model.line(0)[1] > 0
+
+
+def test_kernels_and_squeeze_excite_are_features_where_the_space_has_a_choice(fit: ModuleType) -> None:
+    space = load_space("mobile-wide")
+    levels = space.sample(24, np.random.default_rng(0))
+    networks = [space.decode(genome) for genome in space.genomes(levels)]
+    squeezed = np.array([sum(stage.se for stage in network.architecture.stages) for network in networks])
+    top1 = 60 + 3 * np.log([network.macs / 1e8 for network in networks]) + squeezed
+    pool = Pool.of(
+        Structure.of(space),
+        [network.architecture for network in networks],
+        names=[network.name for network in networks],
+        recipes=["own"] * len(networks),
+        sources={"own": "made up"},
+        top1=top1.tolist(),
+    )
+    predictor = replace(SHIPPED, model=fit.fit_gp(pool, starts=1), pool=pool)
+    plain = find("mnasnet-b1-224").architecture
+    with_se = replace(plain, stages=tuple(replace(stage, se=i > 0) for i, stage in enumerate(plain.stages)))
+    without, with_all = predictor.predict([plain, with_se]).top1
+    assert with_all > without + 2
 
 
 def test_a_pool_too_small_is_refused(fit: ModuleType) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from chamnet.space import SearchSpace, load_space
 
-# A stage of one block, neighbours with equal filters, a fixed stem, stride 1 and 2, an absent expansion at 1.
+# A stage of one block, neighbours with equal filters, a fixed stem, stride 1 and 2, an absent expansion at 1; a choice
+# of kernels, one of squeeze-excite.
 MOBILE = """
 name = "tiny-mobile"
 family = "inverted_residual"
@@ -27,6 +28,7 @@ name = "second"
 expansion = [1, 2]
 filters = [8, 12]
 blocks = [1, 3]
+se = [false, true]
 stride = 1
 
 [[stages]]
@@ -35,7 +37,7 @@ expansion = { from = 2, to = 6, step = 2 }
 filters = [8, 16, 20]
 blocks = { from = 1, to = 2, step = 1 }
 stride = 2
-kernel = 5
+kernel = [3, 5]
 """
 
 RES = """

@@ -56,7 +56,12 @@ def test_a_range_includes_both_ends(tmp_path: Path) -> None:
         ("stride = 2", "strides = 2", r"stage 1: unknown keys \['strides'\]"),
         ("stride = 2", "stride = 0", "stage 1: stride"),
         ("stride = 2", 'stride = "2"', "stage 1: stride"),
-        ("stride = 2", "stride = 2\nkernel = 4", "stage 1: kernel .*odd"),
+        ("stride = 2", "stride = 2\nkernel = 4", "stage 1: one.kernel .*odd"),
+        ("stride = 2", "stride = 2\nkernel = [3, 4]", "stage 1: one.kernel .*odd"),
+        ("stride = 2", "stride = 2\nkernel = [5, 3]", "one.kernel needs ascending"),
+        ("stride = 2", "stride = 2\nse = 1", "one.se is not true"),
+        ("stride = 2", "stride = 2\nse = [true, true]", "one.se is not true"),
+        ("stride = 2", "stride = 2\nse = []", "one.se is not true"),
         ("stem = 8", "stem = 8\nclasses = 0", "classes"),
         ("stem = 8", 'stem = 8\nbatch = "1"', "batch"),
         ("stem = 8", 'stem = 8\nexpand_at_e1 = "no"', "expand_at_e1"),
@@ -83,10 +88,25 @@ def test_a_bottleneck_whose_expansion_leaves_nothing_is_refused(tmp_path: Path) 
         _load(tmp_path, text.replace("expansion = [1, 2]", "expansion = [1, 2, 16]"))
 
 
+@pytest.mark.parametrize("more", ["kernel = [3, 5]", "kernel = 5", "se = true"])
+def test_a_bottleneck_has_no_other_kernel_and_no_squeeze_excite(tmp_path: Path, more: str) -> None:
+    text = GOOD.replace("inverted_residual", "bottleneck").replace("head = [16, 24]", "")
+    _load(tmp_path, text)
+    with pytest.raises(ConfigError, match=r"one.kernel, one.se: a bottleneck"):
+        _load(tmp_path, f"{text}{more}\n")
+
+
+def test_kernels_and_squeeze_excite_may_be_decisions(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(f"{GOOD}kernel = [3, 5, 7]\nse = [true, false]\n", encoding="utf-8")
+    (stage,) = load_space(str(path)).stages
+    assert (stage.kernel.values, stage.se.values) == ((3, 5, 7), (0, 1))
+
+
 def test_a_missing_file_and_an_unknown_name_say_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_space(str(tmp_path / "none.toml"))
-    with pytest.raises(ConfigError, match="known: chamnet-mobile, chamnet-res"):
+    with pytest.raises(ConfigError, match="known: chamnet-mobile, chamnet-res, mobile-wide"):
         load_space("chamnet-moble")
 
 

@@ -11,7 +11,7 @@ from chamnet.networks import find, load_all
 from chamnet.space import SearchSpace, available_spaces, load_space
 from chamnet.space.space import Axis
 
-MOBILE, RES = load_space("chamnet-mobile"), load_space("chamnet-res")
+MOBILE, RES, WIDE = (load_space(name) for name in ("chamnet-mobile", "chamnet-res", "mobile-wide"))
 MOBILENETS = [name for name in load_all() if name.startswith("mobilenet-v2-")]
 
 
@@ -19,8 +19,8 @@ def genomes(space: SearchSpace) -> st.SearchStrategy[tuple[int, ...]]:
     return st.tuples(*(st.sampled_from(axis.values) for axis in space.decisions))
 
 
-def test_both_spaces_are_shipped() -> None:
-    assert available_spaces() == ["chamnet-mobile", "chamnet-res"]
+def test_the_spaces_are_shipped() -> None:
+    assert available_spaces() == ["chamnet-mobile", "chamnet-res", "mobile-wide"]
 
 
 def test_chamnet_mobile_has_21_decisions_and_1_83e17_genomes() -> None:
@@ -57,6 +57,35 @@ def test_chamnet_res_holds_the_resnets(depth: int) -> None:
     architecture = find(f"resnet-{depth}").architecture
     assert RES.holds(architecture)
     assert RES.decode(RES.genome(architecture)).macs == find(f"resnet-{depth}").build().macs
+
+
+@pytest.mark.parametrize("name", [name for name in load_all() if name.startswith("mnasnet-")])
+def test_mobile_wide_holds_the_mnasnets(name: str) -> None:
+    architecture = find(name).architecture
+    assert WIDE.holds(architecture)
+    assert WIDE.decode(WIDE.genome(architecture)).macs == find(name).build().macs
+
+
+def test_a_space_without_a_choice_of_kernels_has_the_digest_it_always_had() -> None:
+    assert [space.digest for space in (MOBILE, RES)] == [
+        "f76a476c9394",
+        "66ced6d2a696",
+    ]  # stores refer to them
+    first, *rest = MOBILE.stages
+    for kernel, se in ((5, 0), (3, 1)):
+        changed = replace(first, kernel=Axis("irf1.kernel", (kernel,)), se=Axis("irf1.se", (se,)))
+        assert replace(MOBILE, stages=(changed, *rest)).digest != MOBILE.digest
+
+
+@given(genomes(WIDE))
+def test_kernels_and_squeeze_excite_are_in_the_genome(genome: tuple[int, ...]) -> None:
+    architecture = WIDE.architecture(genome)
+    assert WIDE.genome(architecture) == genome
+    chosen = dict(zip((axis.name for axis in WIDE.decisions), genome, strict=True))
+    assert [stage.kernel for stage in architecture.stages[1:]] == [
+        chosen[f"mb{i}.kernel"] for i in range(2, 8)
+    ]
+    assert [stage.se for stage in architecture.stages[1:]] == [bool(chosen[f"mb{i}.se"]) for i in range(2, 8)]
 
 
 @given(genomes(MOBILE))
@@ -105,8 +134,11 @@ def test_an_architecture_outside_says_where() -> None:
         MOBILE.genome(replace(architecture, head=17))
     with pytest.raises(ConfigError, match="7 inverted_residual stages"):
         MOBILE.genome(find("resnet-50").architecture)
-    with pytest.raises(ConfigError, match="irf3 has another stride or kernel"):
-        MOBILE.genome(find("mnasnet-b1-224").architecture)
+    with pytest.raises(ConfigError, match=r"irf3\.kernel = 5 is not one of 3"):
+        MOBILE.genome(find("mnasnet-a1-224").architecture)
+    strided = tuple(replace(stage, stride=min(2, i + 1)) for i, stage in enumerate(architecture.stages))
+    with pytest.raises(ConfigError, match="irf5 has another stride"):
+        MOBILE.genome(replace(architecture, stages=strided))
     assert not MOBILE.holds(find("mnasnet-a1-224").architecture)
 
 
