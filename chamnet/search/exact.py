@@ -11,7 +11,7 @@ The ideas are those of [Handler1980]_ and [Irnich2005]_; see `relaxation` and `l
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from chamnet.predictors.separable import Separable
 from chamnet.search.constraints import Constraint, Metric
 from chamnet.search.feasible import find_footholds, refusal, within
 from chamnet.search.labels import Enumerator
-from chamnet.search.relaxation import BinnedBound, Relaxation, line_above, priced
+from chamnet.search.relaxation import BinnedBound, Detours, Relaxation, line_above, priced
 from chamnet.search.trellis import Trellis
 from chamnet.space import CostTables, Levels
 
@@ -30,6 +30,7 @@ __all__ = ["ExactSearch", "Proven"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
 
 # (bins, labels followed): at first only to find good networks, at last to list all that may be better
 _STAGES = ((64, 400), (512, 20_000), (2_048, 300_000))
@@ -37,6 +38,7 @@ _LINES, _TOUCHING = 6, 0.01  # lines tried in place of the logarithm; MACs, in l
 _WORTHWHILE = 0.2  # share of the gap that a line must close for another one to be tried
 _WORSE = (0.2, 1.0, 5.0)  # points of top-1 that alternatives may be worse, until there are enough
 _NEAR = 1_000  # labels followed to find alternatives
+_DETOURS, _OFFERED = 4_000, 4  # paths through one arc that is not the best one's; of these, looked at exactly
 _ROUNDING = 1e-9  # relative, of budgets: sums in another order must not lose a network that just fits
 _TIE = 1e-10  # of the sum: networks this close to the best are listed too, against rounding
 
@@ -80,7 +82,7 @@ class ExactSearch:
         self._whole = Trellis.build(accuracy, [*costs, *beside])
         self._space = self._whole.space
         parts = self._whole.undominated().parts()
-        self._hints = [_Hint(part, np.zeros(len(costs) + len(beside))) for part in parts]
+        self._hints = [_Hint(part) for part in parts]
 
     def best(
         self, constraints: Sequence[Constraint], *, gap: float = 0.0, starts: Levels | None = None
@@ -135,33 +137,55 @@ class ExactSearch:
 
 @dataclass(eq=False)
 class _Hint:
-    """A resolution, and where the last search of it ended: a good place to begin the next."""
+    """A resolution, and what the searches of it so far have shown: a good place to begin the next.
+
+    Attributes:
+        trellis: Its networks.
+        cuts: Sums that no path exceeds before the budgets are paid back, each with its relaxation: they hold for any
+            budgets.
+        macs: Where the last line touched.
+        limits: The budgets of the last search.
+    """
 
     trellis: Trellis
-    prices: FloatArray
+    cuts: list[tuple[float, Relaxation]] = field(default_factory=list)
     macs: float | None = None
+    limits: FloatArray | None = None
 
     @cached_property
     def span(self) -> tuple[float, float]:
         """Fewest and most MACs."""
-        few, many = (
-            self.trellis.to_go(lambda layer: layer.macs, pick)[0] for pick in (np.minimum, np.maximum)
-        )
+        few, many = (self.trellis.to_go(self.trellis.macs, pick)[0] for pick in (np.minimum, np.maximum))
         return float(few[0]), float(many[0])
 
     @cached_property
     def cheapest(self) -> FloatArray:
         """The least of each cost, each by itself, shape `k`."""
-        kinds = range(len(self.prices))
-        least = [self.trellis.to_go(lambda layer, k=k: layer.costs[k], np.minimum) for k in kinds]  # type: ignore[misc]
-        return np.array([to_go[0][0] for to_go in least])
+        kinds = range(len(self.trellis.layers[0].costs))
+        return np.array([self.trellis.to_go(self.trellis.costs(k), np.minimum)[0][0] for k in kinds])
 
     @cached_property
     def lowest(self) -> float:
         """A sum that no network falls below."""
         slope = self.trellis.slope
-        parts = float(self.trellis.to_go(lambda layer: layer.score, np.minimum)[0][0])
+        scores = [layer.score for layer in self.trellis.layers]
+        parts = float(self.trellis.to_go(scores, np.minimum)[0][0])
         return parts + slope * float(np.log(self.span[slope < 0])) if slope else parts
+
+    def begin(self, limits: FloatArray) -> tuple[float, Relaxation | None]:
+        """Return the lowest bound that earlier searches give for some budgets, and its relaxation."""
+        bound, lowest = np.inf, None
+        if self.cuts:
+            paid = np.array([cut.prices for _, cut in self.cuts]) @ np.where(np.isfinite(limits), limits, 0.0)
+            bounds = paid + [free for free, _ in self.cuts]
+            best = int(bounds.argmin())
+            bound, lowest = float(bounds[best]), self.cuts[best][1].at(limits)
+        if self.macs is not None and self.limits is not None:
+            known = np.isfinite(limits) & (limits > 0) & (self.limits > 0)
+            if known.any():  # a larger budget buys about as many more MACs
+                self.macs = float(np.clip(self.macs * (limits[known] / self.limits[known]).min(), *self.span))
+        self.limits = limits
+        return bound, lowest
 
 
 class _Run:
@@ -171,14 +195,17 @@ class _Run:
         self._search, self.constraints, self._gap = search, constraints, gap
         limits = [c.limit - c.metric.constant for c in constraints] or [0.0]
         self.limits = np.array([*limits, *[np.inf] * search._unlimited])
-        footholds = find_footholds(search._space, constraints)
-        self._levels, self.value, self._listed = footholds.nearest, -np.inf, 0
-        self.offer(footholds.levels)
+        self._levels, self.value, self._listed = np.empty((0, 0), dtype=np.int32), -np.inf, 0
+        self.wanted = -np.inf
 
     def solve(self, starts: Levels | None) -> Proven:
+        search = self._search
         if starts is not None:
             self.offer(starts)
-        search = self._search
+        if not np.isfinite(self.value):
+            footholds = find_footholds(search._space, self.constraints)
+            self._levels = footholds.nearest
+            self.offer(footholds.levels)
         parts = [_Part(self, hint, search._accuracy) for hint in search._hints]
         while True:
             bound = max(part.bound for part in parts)
@@ -204,6 +231,13 @@ class _Run:
             best = int(value.argmax())
             if value[best] > self.value:
                 self._levels, self.value = levels[[best]], float(value[best])
+                self.wanted = self._wanted()
+
+    def _wanted(self) -> float:
+        """Return the least sum worth looking for: better by more than the gap, or as good where there is none."""
+        if not self._gap:
+            return self.value - _TIE
+        return self._search._accuracy.value_of(self._top1(self.value) + self._gap, self.value)
 
     def _top1(self, value: float) -> float:
         return float(self._search._accuracy.finish(np.array([value]))[0])
@@ -219,19 +253,13 @@ class _Part:
     def __init__(self, run: _Run, hint: _Hint, accuracy: Separable) -> None:
         self._run, self._hint, self._accuracy = run, hint, accuracy
         self._trellis = hint.trellis
-        self._relaxation: Relaxation | None = None
         self._lines, self._stages = _LINES, list(_STAGES)
         self._slow = False  # the last line gained little: count before the next one
         self._low, self._high = hint.span  # between them lie the MACs where the line should touch
-        self.bound = np.inf
+        self.bound, self._relaxation = hint.begin(run.limits)
+        self._prices = self._relaxation.prices if self._relaxation else np.zeros(len(run.limits))
         if (hint.cheapest > run.limits * (1 + _ROUNDING)).any():
             self.bound = -np.inf
-        elif hint.macs is not None:
-            line = line_above(accuracy.slope, hint.macs, hint.span)
-            last = Relaxation(line, hint.prices, run.limits)
-            self.bound, path = last.best_path(hint.trellis)
-            self._relaxation = last
-            run.offer(hint.trellis.genomes(path))
 
     @property
     def steps(self) -> int:
@@ -255,7 +283,7 @@ class _Part:
         for points in _WORSE:
             least = self._accuracy.value_of(best.top1 - points, self._hint.lowest)
             self._trellis = whole
-            self._drop(relaxation.arcs_within(whole, least))
+            self._drop(relaxation.arcs_within(whole, least), least)
             if not all(len(layer.tail) for layer in self._trellis.layers):
                 continue
             bounds = [
@@ -278,9 +306,11 @@ class _Part:
         hint, run, slope = self._hint, self._run, self._accuracy.slope
         macs = hint.macs or float(np.sqrt(self._low * self._high))
         line = line_above(slope, macs, hint.span)
-        enough = max(run.value, hint.lowest)
-        found = priced(self._trellis, run.limits, line, hint.prices, enough=enough)
+        found = priced(self._trellis, run.limits, line, self._prices, enough=max(run.wanted, hint.lowest))
         run.offer(self._trellis.genomes(found.paths))
+        if self._trellis is hint.trellis:
+            relaxation = found.relaxation
+            hint.cuts.append((found.bound - relaxation.constant + relaxation.line.constant, relaxation))
         before = self.bound
         if found.bound < hint.lowest:  # no network has so low a sum, so none keeps the budgets
             self.bound = -np.inf
@@ -296,32 +326,47 @@ class _Part:
         inside = self._low < found.macs < self._high
         hint.macs = found.macs if inside else float(np.sqrt(self._low * self._high))
         if self.bound > -np.inf and not run.settled(self.bound):
-            hint.prices = found.relaxation.prices
-            self._drop(found.relaxation.arcs_within(self._trellis, run.value - _TIE))
+            self._prices = found.relaxation.prices
+            detours = Detours(found.relaxation, self._trellis)
+            self._offer_best(detours.paths(run.wanted, _DETOURS))
+            if not run.settled(self.bound):
+                least = run.wanted
+                self._drop([bounds >= least for bounds in detours.bounds], least)
+
+    def _offer_best(self, paths: Sequence[IntArray]) -> None:
+        """Offer the best of some paths that keep the budgets."""
+        fits = np.ones(len(paths[0]), dtype=np.bool_)
+        for k in self._budgeted:
+            limit = float(self._run.limits[k])
+            fits &= self._trellis.sums(self._trellis.costs(k), paths) <= limit + _ROUNDING * abs(limit)
+        kept = [arcs[fits] for arcs in paths]
+        best = np.argsort(-self._trellis.values(kept), kind="stable")[:_OFFERED]
+        self._run.offer(self._trellis.genomes([arcs[best] for arcs in kept]))
 
     def _count(self, bins: int, room: int) -> None:
         """Count budgets in bins, list what may be better, and drop arcs."""
         run, relaxation = self._run, self._relaxation
         assert relaxation is not None
-        self._drop(relaxation.arcs_within(self._trellis, run.value - _TIE))
+        self._drop(relaxation.arcs_within(self._trellis, run.wanted), run.wanted)
         if run.settled(self.bound):
             return
         bounds = [BinnedBound(self._trellis, relaxation, budget=k, bins=bins) for k in self._budgeted]
-        found = Enumerator(self._trellis, run.limits, bounds).run(run.value - _TIE, room)
+        least = run.wanted
+        found = Enumerator(self._trellis, run.limits, bounds).run(least, room)
         run.offer(self._trellis.genomes(found.paths))
-        self.bound = min(self.bound, max(found.dropped, run.value))
+        self.bound = min(self.bound, max(found.dropped, least, run.value))
         if not run.settled(self.bound):
-            masks = [each.arcs_within(run.value - _TIE) for each in bounds]
-            self._drop([np.logical_and.reduce(of_layer) for of_layer in zip(*masks, strict=True)])
+            least = run.wanted
+            masks = [each.arcs_within(least) for each in bounds]
+            self._drop([np.logical_and.reduce(of_layer) for of_layer in zip(*masks, strict=True)], least)
 
-    def _drop(self, kept: Sequence[BoolArray]) -> None:
-        """Keep some arcs, and of these the ones on a path within each budget; without any, nothing better is left."""
-        masks = [kept]
+    def _drop(self, kept: Sequence[BoolArray], least: float) -> None:
+        """Keep the arcs of paths that reach `least`, and of these the ones on a path within each budget."""
+        self._trellis = self._trellis.keep(kept)
         for k in self._budgeted:
-            masks.append(self._trellis.arcs_costing(k, float(self._run.limits[k])))
-        self._trellis = self._trellis.keep([np.logical_and.reduce(each) for each in zip(*masks, strict=True)])
-        if not all(len(layer.tail) for layer in self._trellis.layers):
-            self.bound = min(self.bound, self._run.value)
+            self._trellis = self._trellis.keep(self._trellis.arcs_costing(k, float(self._run.limits[k])))
+        if not all(len(layer.tail) for layer in self._trellis.layers):  # nothing better is left
+            self.bound = min(self.bound, max(least, self._run.value))
 
 
 def _no_cost(like: CostTables) -> CostTables:

@@ -91,9 +91,8 @@ class Enumerator:
     ) -> None:
         self._trellis, self._bounds, self._dominance = trellis, bounds, dominance
         self._limits = limits * (1 + _ROUNDING)
-        kinds = range(len(limits))
-        self._least = [trellis.to_go(lambda layer, k=k: layer.costs[k], np.minimum) for k in kinds]  # type: ignore[misc]
-        self._macs = [trellis.to_go(lambda layer: layer.macs, pick) for pick in (np.minimum, np.maximum)]
+        self._least = [trellis.to_go(trellis.costs(k), np.minimum) for k in range(len(limits))]
+        self._macs = [trellis.to_go(trellis.macs, pick) for pick in (np.minimum, np.maximum)]
 
     def run(self, least: float, room: int) -> Enumerated:
         """Return the networks whose value is at least `least`, the best `room` labels of each layer followed."""

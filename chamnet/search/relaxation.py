@@ -11,7 +11,7 @@ References:
     [Handler1980] A dual algorithm for the constrained shortest path problem. Networks 10.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from chamnet.search.trellis import Layer, Trellis
 
-__all__ = ["BinnedBound", "Line", "Priced", "Relaxation", "line_above", "priced"]
+__all__ = ["BinnedBound", "Detours", "Line", "Priced", "Relaxation", "line_above", "priced"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -85,29 +85,84 @@ class Relaxation:
         weight: FloatArray = layer.score + self.line.rate * layer.macs - self.prices @ layer.costs
         return weight
 
-    def best_path(self, trellis: Trellis) -> tuple[float, list[IntArray]]:
-        """Return the bound, and the arcs of the path that reaches it, one array of one for each layer."""
-        to_go = trellis.to_go(self.weight)
-        node = int(to_go[0].argmax())
-        bound, path = self.constant + float(to_go[0][node]), []
-        for layer, best in zip(trellis.layers, to_go[1:], strict=True):
-            first, count = (each[node] for each in layer.spans)
-            arcs = slice(first, first + count)
-            weight = (
-                layer.score[arcs] + self.line.rate * layer.macs[arcs] - self.prices @ layer.costs[:, arcs]
-            )
-            arc = int(first + (weight + best[layer.head[arcs]]).argmax())
-            path.append(np.array([arc]))
-            node = layer.head[arc]
-        return bound, path
+    def weights(self, trellis: Trellis) -> list[FloatArray]:
+        """Return what each layer's arcs add."""
+        return [self.weight(layer) for layer in trellis.layers]
+
+    def at(self, limits: FloatArray) -> "Relaxation":
+        """Return the relaxation of the same line and prices for other budgets."""
+        return replace(self, limits=limits)
 
     def arcs_within(self, trellis: Trellis, least: float) -> list[BoolArray]:
         """Return which arcs lie on a path whose bound is at least `least`."""
-        to_go, so_far = trellis.to_go(self.weight), trellis.so_far(self.weight)
-        return [
-            so_far[i][layer.tail] + self.weight(layer) + to_go[i + 1][layer.head] + self.constant >= least
+        return [through >= least for through in Detours(self, trellis).bounds]
+
+
+class Detours:
+    """The best path through each arc of a trellis: all that differ from the best one by one arc, and what follows from it.
+
+    Args:
+        relaxation: Says what is best.
+        trellis: Whose arcs.
+
+    Attributes:
+        bounds: What no path through an arc exceeds, for each layer's arcs.
+    """
+
+    def __init__(self, relaxation: Relaxation, trellis: Trellis) -> None:
+        self._trellis = trellis
+        self._weights = relaxation.weights(trellis)
+        self._to_go, self._so_far = trellis.to_go(self._weights), trellis.so_far(self._weights)
+        self.bounds = [
+            self._so_far[i][layer.tail]
+            + self._weights[i]
+            + self._to_go[i + 1][layer.head]
+            + relaxation.constant
             for i, layer in enumerate(trellis.layers)
         ]
+
+    def paths(self, least: float, count: int) -> list[IntArray]:
+        """Return the best of those paths, given by their arcs in each layer, each of shape `n`.
+
+        Args:
+            least: Bound of a path worth looking at.
+            count: How many at most, the best; a path may come more than once.
+        """
+        layers = self._trellis.layers
+        bounds = np.concatenate(self.bounds)
+        chosen = np.flatnonzero((bounds >= least) & np.isfinite(bounds))
+        if len(chosen) > count:
+            chosen = chosen[np.argpartition(-bounds[chosen], count)[:count]]
+        ends = np.cumsum([len(of_layer) for of_layer in self.bounds])
+        own = np.searchsorted(ends, chosen, side="right")
+        paths = [np.where(own == i, chosen - (ends[i] - len(self.bounds[i])), -1) for i in range(len(layers))]
+        for i in range(1, len(layers)):
+            later = own < i
+            paths[i][later] = self._next(i)[layers[i - 1].head[paths[i - 1][later]]]
+        for i in reversed(range(len(layers) - 1)):
+            earlier = own > i
+            paths[i][earlier] = self._previous(i)[layers[i + 1].tail[paths[i + 1][earlier]]]
+        return paths
+
+    def _next(self, at: int) -> IntArray:
+        """Return the arc of a layer by which the best path leaves each node."""
+        layer = self._trellis.layers[at]
+        best = np.flatnonzero(
+            self._weights[at] + self._to_go[at + 1][layer.head] == self._to_go[at][layer.tail]
+        )
+        arcs = np.full(layer.tails, -1)
+        arcs[layer.tail[best]] = best
+        return arcs
+
+    def _previous(self, at: int) -> IntArray:
+        """Return the arc of a layer by which the best path reaches each node."""
+        layer = self._trellis.layers[at]
+        best = np.flatnonzero(
+            self._so_far[at][layer.tail] + self._weights[at] == self._so_far[at + 1][layer.head]
+        )
+        arcs = np.full(layer.heads, -1)
+        arcs[layer.head[best]] = best
+        return arcs
 
 
 class BinnedBound:
@@ -127,7 +182,7 @@ class BinnedBound:
         prices = relaxation.prices.copy()
         prices[budget] = 0.0
         self._relaxation = Relaxation(relaxation.line, prices, relaxation.limits)
-        self._cheapest = trellis.to_go(lambda layer: layer.costs[budget], np.minimum)
+        self._cheapest = trellis.to_go(trellis.costs(budget), np.minimum)
         slack = relaxation.limits[budget] - self._cheapest[0]
         least = _SMALLEST * abs(float(relaxation.limits[budget]))
         self._step = max(float(slack.max()), least, 1e-300) / bins
@@ -278,11 +333,11 @@ def priced(
             break
     joined = tuple(np.concatenate(arcs) for arcs in zip(*paths, strict=True))
     relaxation = Relaxation(line, best, limits)
-    worth = trellis.sums(relaxation.weight, joined)
+    worth = trellis.sums(relaxation.weights(trellis), joined)
     reaching = worth >= worth.max() - _GAIN
-    macs = trellis.sums(lambda layer: layer.macs, joined)[reaching]
+    macs = trellis.sums(trellis.macs, joined)[reaching]
     dearest = int(best.argmax())  # of the budgets
-    cost = trellis.sums(lambda layer: layer.costs[dearest], joined)[reaching]
+    cost = trellis.sums(trellis.costs(dearest), joined)[reaching]
     low, high = int(cost.argmin()), int(cost.argmax())
     share = 0.5 if cost[high] <= cost[low] else (limits[dearest] - cost[low]) / (cost[high] - cost[low])
     mixed = macs[low] + float(np.clip(share, 0.0, 1.0)) * (macs[high] - macs[low])
@@ -293,8 +348,10 @@ def _best_price(
     trellis: Trellis, start: Relaxation, k: int, paths: list[list[IntArray]], enough: float
 ) -> tuple[FloatArray, float]:
     """Return prices with the `k`-th one at its best and the bound, and keep the paths met."""
+    free = replace(start, prices=np.where(np.arange(len(start.prices)) == k, 0.0, start.prices))
+    trial = _Trial(trellis, free, k, free.weights(trellis), paths)
     guess = float(start.prices[k])
-    first = _tried(trellis, start, k, guess, paths)
+    first = trial.at(guess)
     if first.bound < enough or (guess == 0 and first.excess <= 0):
         return first.prices, first.bound
     step = _DEARER if guess == 0 else _NEARBY
@@ -302,18 +359,18 @@ def _best_price(
     price = guess or 1.0 / max(abs(float(start.limits[k])), 1e-300)
     while over.excess <= 0:
         price = price / step if price > _CHEAPEST * guess else 0.0
-        over = _tried(trellis, start, k, price, paths)
+        over = trial.at(price)
         if price == 0 and over.excess <= 0:
             return over.prices, over.bound
     while under.excess > 0:
         price = price if under.prices[k] == 0 else price * step
-        under = _tried(trellis, start, k, price, paths)
+        under = trial.at(price)
         if under.bound < enough:
             return under.prices, under.bound
         over = under if under.excess > 0 else over
     for _ in range(_TRIES):
         price = max(0.0, (over.worth - under.worth) / (over.excess - under.excess))
-        middle = _tried(trellis, start, k, price, paths)
+        middle = trial.at(price)
         if middle.bound <= under.worth - price * under.excess + _GAIN:
             break
         over, under = (middle, under) if middle.excess > 0 else (over, middle)
@@ -330,11 +387,37 @@ class _Tried:
     excess: float
 
 
-def _tried(trellis: Trellis, start: Relaxation, k: int, price: float, paths: list[list[IntArray]]) -> _Tried:
-    prices, limit = start.prices.copy(), float(start.limits[k])
-    prices[k] = price
-    bound, path = Relaxation(start.line, prices, start.limits).best_path(trellis)
-    paths.append(path)
-    cost = sum(float(layer.costs[k, arcs[0]]) for layer, arcs in zip(trellis.layers, path, strict=True))
-    excess = cost - limit if cost > limit + _ROUNDING * abs(limit) else min(cost - limit, 0.0)
-    return _Tried(prices, bound, bound + price * (cost - limit), excess)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Trial:
+    """Tries prices of one budget, the others held.
+
+    Attributes:
+        trellis: The networks.
+        free: The relaxation at no price.
+        k: Which budget.
+        weights: Of the arcs, at no price.
+        paths: Where the paths met are kept.
+    """
+
+    trellis: Trellis
+    free: Relaxation
+    k: int
+    weights: list[FloatArray]
+    paths: list[list[IntArray]]
+
+    def at(self, price: float) -> _Tried:
+        """Try a price."""
+        costs, limit, prices = (
+            self.trellis.costs(self.k),
+            float(self.free.limits[self.k]),
+            self.free.prices.copy(),
+        )
+        prices[self.k] = price
+        worth, path = self.trellis.best_path(
+            [weight - price * cost for weight, cost in zip(self.weights, costs, strict=True)]
+        )
+        self.paths.append(path)
+        bound = worth + replace(self.free, prices=prices).constant
+        cost = sum(float(of_layer[arcs[0]]) for of_layer, arcs in zip(costs, path, strict=True))
+        excess = cost - limit if cost > limit + _ROUNDING * abs(limit) else min(cost - limit, 0.0)
+        return _Tried(prices, bound, bound + price * (cost - limit), excess)

@@ -4,7 +4,7 @@ A *node* stands between two links of the chain: a resolution, and the filters th
 choice of everything else in a link. So every network is a path, and whatever adds up along the chain adds up along it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +19,7 @@ __all__ = ["Layer", "Trellis"]
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
+Weights = Sequence[FloatArray]
 
 _ROUNDING = 1e-9  # relative, of limits: sums in another order must not lose a path that just fits
 
@@ -171,41 +172,72 @@ class Trellis:
         """Leave out arcs beside which one of the same nodes is no worse in anything: some best network remains."""
         return self.keep([_undominated(layer, self.slope) for layer in self.layers])
 
-    def to_go(self, weight: Callable[[Layer], FloatArray], pick: np.ufunc = np.maximum) -> list[FloatArray]:
+    @property
+    def macs(self) -> list[FloatArray]:
+        """MACs of each layer's arcs."""
+        return [layer.macs for layer in self.layers]
+
+    def costs(self, k: int) -> list[FloatArray]:
+        """Return the `k`-th cost of each layer's arcs."""
+        return [layer.costs[k] for layer in self.layers]
+
+    def to_go(self, weights: Weights, pick: np.ufunc = np.maximum) -> list[FloatArray]:
         """Return the best sum of weights from each node to its sink.
+
+        Args:
+            weights: Of each layer's arcs.
+            pick: Which sum is best: maximum or minimum.
 
         Returns:
             One array for the nodes before each layer, and zeros for the sinks; infinite where no path leads on.
         """
         worst = -np.inf if pick is np.maximum else np.inf
         best = [np.zeros(self.layers[-1].heads)]
-        for layer in reversed(self.layers):
-            best.append(layer.best_of_tails(weight(layer) + best[-1][layer.head], pick, worst))
+        for layer, weight in zip(reversed(self.layers), reversed(weights), strict=True):
+            best.append(layer.best_of_tails(weight + best[-1][layer.head], pick, worst))
         return best[::-1]
 
-    def so_far(self, weight: Callable[[Layer], FloatArray], pick: np.ufunc = np.maximum) -> list[FloatArray]:
+    def so_far(self, weights: Weights, pick: np.ufunc = np.maximum) -> list[FloatArray]:
         """Return the best sum of weights from a source to each node, as `to_go` does."""
         worst = -np.inf if pick is np.maximum else np.inf
         best = [np.zeros(self.layers[0].tails)]
-        for layer in self.layers:
-            best.append(layer.best_of_heads(best[-1][layer.tail] + weight(layer), pick, worst))
+        for layer, weight in zip(self.layers, weights, strict=True):
+            best.append(layer.best_of_heads(best[-1][layer.tail] + weight, pick, worst))
         return best
+
+    def best_path(self, weights: Weights) -> tuple[float, list[IntArray]]:
+        """Return the highest sum of weights, and the arcs of the path that has it, one array of one for each layer."""
+        to_go = self.to_go(weights)
+        node = int(to_go[0].argmax())
+        worth, path = float(to_go[0][node]), []
+        for layer, weight, best in zip(self.layers, weights, to_go[1:], strict=True):
+            first, count = (each[node] for each in layer.spans)
+            arcs = slice(first, first + count)
+            arc = int(first + (weight[arcs] + best[layer.head[arcs]]).argmax())
+            path.append(np.array([arc]))
+            node = layer.head[arc]
+        return worth, path
 
     def arcs_costing(self, k: int, limit: float) -> list[BoolArray]:
         """Return which arcs lie on a path whose `k`-th cost is no more than a limit."""
         limit += _ROUNDING * abs(limit)
-        to_go = self.to_go(lambda layer: layer.costs[k], np.minimum)
-        so_far = self.so_far(lambda layer: layer.costs[k], np.minimum)
+        to_go, so_far = self.to_go(self.costs(k), np.minimum), self.so_far(self.costs(k), np.minimum)
         return [
             so_far[i][layer.tail] + layer.costs[k] + to_go[i + 1][layer.head] <= limit
             for i, layer in enumerate(self.layers)
         ]
 
-    def sums(self, weight: Callable[[Layer], FloatArray], paths: Sequence[IntArray]) -> FloatArray:
+    def sums(self, weights: Weights, paths: Sequence[IntArray]) -> FloatArray:
         """Return the sum of weights along paths, given by their arcs in each layer, each of shape `n`."""
-        parts = (weight(layer)[arcs] for layer, arcs in zip(self.layers, paths, strict=True))
-        sums: FloatArray = np.sum(list(parts), axis=0)
+        sums = np.zeros(len(paths[0]))
+        for weight, arcs in zip(weights, paths, strict=True):
+            sums += weight[arcs]
         return sums
+
+    def values(self, paths: Sequence[IntArray]) -> FloatArray:
+        """Return the accuracy's sum along paths, shape `n`."""
+        values = self.sums([layer.score for layer in self.layers], paths)
+        return values + self.slope * np.log(self.sums(self.macs, paths)) if self.slope else values
 
     def genomes(self, paths: Sequence[IntArray]) -> Levels:
         """Return networks as levels, shape `n x d`, from the arcs they take in each layer, each of shape `n`."""

@@ -127,3 +127,28 @@ def test_alternatives_are_good_different_and_within_budget(tiny: "Synthetic") ->
     assert top1 == sorted(top1, reverse=True)
     every = np.sort(accuracy.top1(tiny.levels[within(tiny.levels, problem.constraints)]))
     assert top1[-1] > every[int(0.99 * len(every))]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shares=st.lists(st.floats(0, 1), min_size=2, max_size=5),
+    slope=st.sampled_from([0.0, 0.3, 20.0, -8.0]),
+    gap=st.sampled_from([0.0, 0.05, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_one_search_for_many_budgets_certifies_each(
+    tiny: "Synthetic", shares: list[float], slope: float, gap: float, seed: int
+) -> None:
+    accuracy = tiny.separable(np.random.default_rng(seed), slope)
+    searcher = ExactSearch(accuracy, [tiny.metrics["latency_ms"]])
+    for share in shares:
+        constraints = budgeted(tiny, accuracy, {"latency_ms": share}).constraints
+        fits = within(tiny.levels, constraints)
+        if not fits.any():
+            continue
+        best = accuracy.top1(tiny.levels[fits]).max()
+        proven = searcher.best(constraints, gap=gap)
+        assert within(proven.levels, constraints).all()
+        assert proven.top1 <= best + 1e-8
+        assert proven.bound >= best - 1e-8
+        assert proven.gap <= gap + 1e-8
