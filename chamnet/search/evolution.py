@@ -2,7 +2,8 @@
 
 Beside the paper: the first population keeps every budget by construction, so there is an answer from the
 start; several populations evolve apart, each resolution on its own at first, because networks rarely cross
-from one to another; local search polishes the best of each; and a last population evolves from all of those.
+from one to another; local search polishes the best of each; a last population evolves from all of those; and local
+search starts anew from the best, changed at random, a number of times.
 
 References:
     [Dai2019] ChamNet: Towards Efficient Network Design through Platform-Aware Model Adaptation. CVPR 2019.
@@ -18,7 +19,7 @@ from chamnet.clock import Clock, SystemClock
 from chamnet.errors import InfeasibleBudgetError
 from chamnet.quantities import ns_to_ms
 from chamnet.search.feasible import Footholds, find_footholds, refusal
-from chamnet.search.polish import polish_best, polish_champions
+from chamnet.search.polish import kick_champions, polish_best, polish_champions
 from chamnet.search.population import breed, first_population, survivors
 from chamnet.search.problem import Generation, Problem, SearchResult, SearchSettings, reward
 from chamnet.search.scorer import Scorer
@@ -123,6 +124,7 @@ class _Run:
             self._evolve(np.concatenate(bests), niches_until=0.0)
         if settings.polish:
             polish_best(self.scorer, self._late)
+            kick_champions(self.scorer, footholds.levels, kicks=settings.kicks, rng=self.rng, stop=self._late)
 
     def result(self, accuracy: float, levels: Levels) -> SearchResult:
         """Return the answer."""

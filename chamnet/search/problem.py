@@ -85,6 +85,7 @@ class SearchSettings:
         tournament: Networks that compete to be a parent.
         restarts: Populations evolved apart; if more than one, a last one then evolves from their best.
         polish: Whether local search ends the run.
+        kicks: How often local search then starts anew from the best network, changed at random.
         seed: Of the random numbers.
         time_limit_s: Stop then, with the best so far; None for never. Results repeat only without it.
 
@@ -103,6 +104,7 @@ class SearchSettings:
     tournament: int = 3
     restarts: int = 4
     polish: bool = True
+    kicks: int = 60
     seed: int = 0
     time_limit_s: float | None = None
 
@@ -119,6 +121,7 @@ class SearchSettings:
             "elite": 0 <= self.elite <= 1,
             "tournament": self.tournament >= 1,
             "restarts": self.restarts >= 1,
+            "kicks": self.kicks >= 0,
             "seed": self.seed >= 0,
             "time_limit_s": self.time_limit_s is None or self.time_limit_s > 0,
         }

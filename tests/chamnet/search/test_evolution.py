@@ -20,7 +20,7 @@ from chamnet.space.space import Axis
 if TYPE_CHECKING:
     from conftest import Synthetic
 
-QUICK = SearchSettings(generations=15, restarts=1)
+QUICK = SearchSettings(generations=15, restarts=1, kicks=4)
 
 
 def _optimum(tiny: "Synthetic", problem: Problem) -> float:
@@ -53,7 +53,9 @@ def test_no_answer_exceeds_a_budget(tiny: "Synthetic", share: float, other: floa
         replace(c, budget=replace(c.budget, limit=limits[c.metric.name])) for c in problem.constraints
     )
     try:
-        result = evolve(replace(problem, constraints=constraints), SearchSettings(generations=3, restarts=1))
+        result = evolve(
+            replace(problem, constraints=constraints), SearchSettings(generations=3, restarts=1, kicks=1)
+        )
     except InfeasibleBudgetError:
         assert not within(tiny.levels, constraints).any()
         return

@@ -63,6 +63,7 @@ def test_the_reward_is_the_plain_formula(
         ("elite", -0.1),
         ("tournament", 0),
         ("restarts", 0),
+        ("kicks", -1),
         ("seed", -1),
         ("time_limit_s", 0.0),
     ],
