@@ -31,9 +31,11 @@ __all__ = [
     "kernel_layout",
     "profile",
     "profile_in_place",
+    "profile_scale",
 ]
 
 FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 KernelName = Literal["matern", "matern-ard", "additive", "rbf"]
 
@@ -118,20 +120,30 @@ def profile(name: KernelName, squared: FloatArray) -> FloatArray:
     return correlation
 
 
-def profile_in_place(name: KernelName, squared: npt.NDArray[np.float32]) -> None:
-    """Turn scaled squared distances into correlations; `profile` for large arrays in single precision."""
-    np.maximum(squared, 0, out=squared)
+def profile_scale(name: KernelName) -> float:
+    """Return by what `profile_in_place` wants squared distances multiplied."""
+    return 1 / 2 if name == "rbf" else 5 / 3
+
+
+def profile_in_place(name: KernelName, squared: Float32Array, spare: Float32Array) -> None:
+    """Turn scaled squared distances into correlations; `profile` for large arrays in single precision.
+
+    Args:
+        name: Of the layout.
+        squared: Squared distances times `profile_scale(name)`; the correlations afterwards.
+        spare: Overwritten, of the same shape.
+    """
+    np.abs(squared, out=squared)  # rounding may leave them a little below zero
     if name == "rbf":
-        squared *= np.float32(-0.5)
+        np.negative(squared, out=squared)
         np.exp(squared, out=squared)
         return
-    squared *= np.float32(5)
-    distance = np.sqrt(squared)
-    squared *= np.float32(1 / 3)
-    squared += distance
+    np.sqrt(squared, out=spare)
+    spare *= np.float32(-math.sqrt(3))  # minus the distance times the root of 5
+    squared -= spare
     squared += np.float32(1)
-    np.negative(distance, out=distance)
-    squared *= np.exp(distance, out=distance)
+    np.exp(spare, out=spare)
+    squared *= spare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.predictors.base import AccuracyPrediction
-from chamnet.predictors.gp import profile_in_place
+from chamnet.predictors.gp import profile_in_place, profile_scale
 from chamnet.predictors.pool import from_log_error
 from chamnet.predictors.separable import Separable
 from chamnet.space import CostTables, Levels, SearchSpace, unit_grid
@@ -22,7 +22,7 @@ __all__ = ["SpaceAccuracy", "Term"]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
-_CHUNK = 2048  # rows whose distances to the pool stay in the cache
+_CHUNK = 512  # rows whose distances to a pool of some hundreds stay in a core's own cache
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,9 +81,7 @@ class SpaceAccuracy:
             for columns, strides, flat in self._gathers:
                 value += flat[levels[:, columns] @ strides]
         else:
-            for start in range(0, len(levels), _CHUNK):
-                rows = slice(start, start + _CHUNK)
-                value[rows] += self._structure(levels[rows])
+            value += self._structure(levels)
         return from_log_error(value)
 
     def predict(self, levels: Levels, macs: FloatArray | None = None) -> AccuracyPrediction:
@@ -175,15 +173,20 @@ class SpaceAccuracy:
         `[-2 z, 1, |z|^2]`, and both norms are sums of numbers per level.
         """
         columns, tables, right, weights = self._product
-        rows = np.empty((len(levels), len(columns) + 2), dtype=np.float32)
-        for i, (column, table) in enumerate(zip(columns, tables, strict=True)):
-            rows[:, i] = table[levels[:, column]]
-        scaled = rows[:, : len(columns)]
-        np.einsum("ij,ij->i", scaled, scaled, out=rows[:, -2])
-        rows[:, -1] = 1
-        correlation: Float32Array = rows @ right
-        profile_in_place(self.predictor.model.kernel.name, correlation)
-        structure: Float32Array = correlation @ weights
+        rows = np.empty((len(columns) + 2, len(levels)), dtype=np.float32)
+        for row, column, table in zip(rows, columns, tables, strict=False):
+            np.take(table, levels[:, column], out=row, mode="clip")
+        scaled = rows[: len(columns)]
+        np.einsum("ij,ij->j", scaled, scaled, out=rows[-2])
+        rows[-1] = 1
+        structure = np.empty(len(levels), dtype=np.float32)
+        room = np.empty((2, min(_CHUNK, len(levels)), right.shape[1]), dtype=np.float32)
+        for start in range(0, len(levels), _CHUNK):
+            part = slice(start, min(start + _CHUNK, len(levels)))
+            correlation, spare = room[:, : part.stop - part.start]
+            np.matmul(rows[:, part].T, right, out=correlation)
+            profile_in_place(self.predictor.model.kernel.name, correlation, spare)
+            np.dot(correlation, weights, out=structure[part])
         return structure
 
     @cached_property
@@ -203,7 +206,7 @@ class SpaceAccuracy:
         return (
             [column for _, column, _ in chosen],
             [table.astype(np.float32) for table in tables],
-            right.astype(np.float32),
+            (profile_scale(model.kernel.name) * right).astype(np.float32),
             (model.structure_sd**2 * model.weights).astype(np.float32),
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,6 @@ from chamnet.space.space import Levels, SearchSpace
 __all__ = ["CostTables"]
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,13 @@ class CostTables:
 
     def total(self, levels: Levels) -> FloatArray:
         """Return the cost of each genome, shape `n`."""
+        flat, strides = self._flat
+        places = (strides @ levels.T.astype(strides.dtype)).astype(
+            np.intp
+        )  # link x n; exact in floating point, and fast
         total = np.zeros(len(levels))
-        for flat, columns, strides in self._gathers:
-            total += flat[levels[:, columns] @ strides]
+        for table, at in zip(flat, places, strict=True):
+            total += table.take(at)
         return total
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
@@ -56,18 +60,17 @@ class CostTables:
         return self._extreme(np.minimum), self._extreme(np.maximum)
 
     @cached_property
-    def _gathers(self) -> list[tuple[FloatArray, list[int], IntArray]]:
-        """For each link: its flat table, the decisions to read and their strides."""
+    def _flat(self) -> tuple[list[FloatArray], npt.NDArray[np.floating[Any]]]:
+        """The tables laid flat, and what a level of each decision moves a place in them by, shape `links x d`."""
         free = [i for i, axis in enumerate(self.space.axes) if len(axis.values) > 1]
-        gathers = []
-        for linked, table in zip(self.axes, self.tables, strict=True):
+        largest = max(table.size for table in self.tables)
+        strides = np.zeros((len(self.tables), len(free)), dtype=np.float32 if largest < 2**24 else np.float64)
+        for row, linked, table in zip(strides, self.axes, self.tables, strict=True):
             steps = np.cumprod((1, *table.shape[:0:-1]))[::-1]
-            used = [
-                (free.index(axis), step) for axis, step in zip(linked, steps, strict=True) if axis in free
-            ]
-            strides = np.array([step for _, step in used], dtype=np.int32)
-            gathers.append((np.ascontiguousarray(table).ravel(), [column for column, _ in used], strides))
-        return gathers
+            for axis, step in zip(linked, steps, strict=True):
+                if axis in free:
+                    row[free.index(axis)] = step
+        return [np.ascontiguousarray(table).ravel() for table in self.tables], strides
 
     def lowest(self) -> Levels:
         """Return the cheapest genome, shape `1 x d`; of equals, the lowest resolution, then the lowest levels."""
