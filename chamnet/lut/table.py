@@ -17,7 +17,7 @@ from chamnet.lut.regimes import Observed, Regimes
 from chamnet.lut.store import ItemKind, Store, StoredVisit
 from chamnet.quantities import ns_to_ms
 from chamnet.records import Mode, Visit
-from chamnet.units import Unit
+from chamnet.units import Granularity, Unit
 
 __all__ = ["LatencyTable", "Row", "RowState", "family_of", "summarise", "visit_ms"]
 
@@ -143,6 +143,11 @@ class LatencyTable:
             networks=MappingProxyType({row.key: row for row in rows if row.kind == "network"}),
             regimes=regimes,
         )
+
+    @property
+    def granularity(self) -> Granularity:
+        """What its units are: `block` where one of them is of several operators."""
+        return "block" if any(len(Unit.parse(key).ops) > 1 for key in self.units) else "op"
 
     @cached_property
     def noop_ms(self) -> float:

@@ -16,7 +16,6 @@ from chamnet.networks import Network
 from chamnet.ops import DType
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.latency import LatencyPredictor
-from chamnet.predictors.space_accuracy import SpaceAccuracy
 from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_grid
 from chamnet.units import Granularity
 from chamnet_host.client import DeviceClient
@@ -221,14 +220,17 @@ class Workspace:
 
     def forget_table(self) -> None:
         """Read the table anew when it is next asked for: something was measured."""
-        for name in ("measured", "table", "network_rows", "latency", "cost_tables", "space_accuracy"):
+        for name in ("measured", "table", "network_rows", "latency", "cost_tables"):
             self.__dict__.pop(name, None)
 
     @property
     def granularity(self) -> Granularity:
-        """Granularity the target was last profiled at in this space."""
+        """Granularity the target was last profiled at in this space; of a table from elsewhere, that of its rows."""
         key = f"granularity:{self.measured[1].digest}:{self.space.name}:{self.space.dtype}"
-        return "block" if self.store.get(key) == "block" else "op"
+        held = self.store.get(key)
+        if held is None:
+            return self.table.granularity
+        return "block" if held == "block" else "op"
 
     @cached_property
     def table(self) -> LatencyTable:
@@ -268,11 +270,6 @@ class Workspace:
     def accuracy(self) -> AccuracyPredictor:
         """The accuracy predictor."""
         return AccuracyPredictor.load(self.predictor)
-
-    @cached_property
-    def space_accuracy(self) -> SpaceAccuracy:
-        """Accuracy predictor of the space's genomes."""
-        return self.accuracy.for_space(self.space, self.cost_tables["macs"], self.recipe)
 
     def grid(self, granularity: Granularity) -> UnitGrid:
         """Return the units of the space."""

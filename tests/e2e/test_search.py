@@ -150,12 +150,20 @@ def test_what_is_measured_keeps_the_budget(ask: Ask, profiled: Path) -> None:
         (("-b", "60%", "--fix", "width=2"), "no axis 'width'"),
         (("-b", "60%", "--channel-multiple", "999"), "is a multiple of 999"),
         (("--pareto", "-b", "60%"), "bounds what the front sweeps"),
-        (("--pareto", "--verify"), "--verify and --top are for one"),
+        (("--pareto", "--verify"), "for one only: --verify; give --budget"),
         (("--pareto", "--against", "joy"), "--against joy: known are latency, macs"),
         (("--pareto", "-b", "1params"), "the lowest reachable is"),
         (("-b", "40MMACs", "--verify"), "--verify measures latency"),
         (("-b", "60%", "--confidence", "1.5"), "confidence 1.5: give at least 0.5"),
         ((), "--budget 8ms, or --pareto"),
+        (("--pareto", "--top", "3", "--alpha", "1"), "for one only: --top, --alpha; give --budget"),
+        (("--pareto", "--solver", "evolution"), "which evolution cannot"),
+        (
+            ("-b", "60%", "--points", "9", "--html", "front.html"),
+            "leave out --points, --html, or give --pareto",
+        ),
+        (("-b", "60%", "--solver", "exact", "--alpha", "1"), "leave out --alpha"),
+        (("-b", "60%", "--fix", "resolution=96", "--fix", "resolution=192"), "settled at 96 already"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -214,3 +222,30 @@ def test_a_space_without_a_predictor_is_refused_before_anything_is_measured(
     assert done.returncode == 2
     assert words in done.stderr
     assert "--predictor FILE" in done.stderr
+
+
+def test_a_space_that_was_not_measured_is_told_apart(cli: Run, profiled: Path) -> None:
+    settled = [
+        f"--fix=mb{stage}.{axis}={value}"
+        for stage in range(2, 8)
+        for axis, value in (("kernel", 3), ("se", 0))
+    ]
+    done = cli("search", "-b", "20ms", "--space", "mobile-wide", *settled, cwd=profiled)
+    assert "no network of mobile-wide was measured on local" in " ".join(done.stderr.split())
+
+
+def test_a_table_of_blocks_is_used_as_such_wherever_it_goes(
+    cli: Run, ask: Ask, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("blocks")
+    cli("profile", "--space", TINY, "--granularity", "block", cwd=folder)
+    cli("lut", "export", "blocks.parquet", cwd=folder)
+    cli("lut", "import", "blocks.parquet", "--as", "other", "--db", "other.db", cwd=folder)
+    here = ask("search", "-b", "60%", "--space", TINY, cwd=folder)["best"]
+    there = ask("search", "-b", "60%", "--space", TINY, "--db", "other.db", "--target", "other", cwd=folder)[
+        "best"
+    ]
+    assert there["genome"] == here["genome"]
+    assert there["predicted"]["latency_ms"]["value"] == pytest.approx(
+        here["predicted"]["latency_ms"]["value"]
+    )

@@ -5,15 +5,39 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError
 from chamnet.quantities import ns_to_ms
-from chamnet.search import SOLVERS, SearchSettings, SolverChoice
+from chamnet.search import SearchSettings, SolverChoice
 from chamnet_host.answer import Answer, search
+from chamnet_host.commands.search_options import (
+    Against,
+    Alpha,
+    Budgets,
+    Confidence,
+    Exponent,
+    Fix,
+    Generations,
+    Html,
+    Multiple,
+    Output,
+    Pareto,
+    Points,
+    Population,
+    Recipe,
+    Solver,
+    Targets,
+    Top,
+    Verify,
+    check_together,
+    read_fixed,
+    read_solver,
+    read_swept,
+)
 from chamnet_host.front import Front, find_front
 from chamnet_host.front_page import front_html
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Predictor, Profiles, Seed, SpaceName
@@ -32,89 +56,6 @@ from chamnet_host.subjects import LAST_SEARCH
 from chamnet_host.verified import Verified, search_verified
 
 __all__ = ["register"]
-
-_SWEPT = {"latency": "latency_ms", "macs": "macs", "params": "params", "weights": "weight_bytes"}
-
-Budgets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--budget",
-        "-b",
-        help="20ms, 300MMACs, 4Mparams, 5MB (weights), like:NETWORK (as fast as that network here), 40% (of the"
-        " slowest network's latency). Commas hold together (8ms,300MMACs); repeat the option for separate answers."
-        " With --pareto: what holds all along, if anything.",
-        show_default=False,
-    ),
-]
-Targets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--target",
-        "-t",
-        help="Device profile. Repeat it for an answer on each. Default: the last one profiled, else local.",
-        show_default=False,
-    ),
-]
-Solver = Annotated[
-    str,
-    typer.Option(
-        "--solver",
-        help=f"{', '.join(SOLVERS)}. exact proves that no network is better; evolution is the paper's search, for any"
-        " predictor; auto is exact where the predictor adds up stage by stage, as the shipped one does.",
-    ),
-]
-Fix = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--fix",
-        help="Settle a decision, such as resolution=192 or irf4.blocks=2. Repeatable.",
-        show_default=False,
-    ),
-]
-Multiple = Annotated[
-    int,
-    typer.Option(
-        "--channel-multiple", help="All filters are multiples of it: 32 is what a Hexagon DSP likes.", min=1
-    ),
-]
-Confidence = Annotated[
-    float | None,
-    typer.Option(
-        help="Keep latency budgets with this probability, such as 0.9, instead of on average: what is bounded is the"
-        " upper end of the interval; 0.95 is that of the 90 % interval printed.",
-        show_default=False,
-    ),
-]
-Top = Annotated[
-    int, typer.Option("--top", help="Show so many good networks that differ from each other.", min=1)
-]
-Verify = Annotated[
-    bool,
-    typer.Option(
-        "--verify",
-        help="Measure the best candidates on the device, correct the table by them, and search again until the answer"
-        " keeps the budget as measured.",
-    ),
-]
-Pareto = Annotated[
-    bool, typer.Option("--pareto", help="The best network for every budget at once, instead of for one.")
-]
-Against = Annotated[str, typer.Option(help=f"What --pareto trades top-1 against: {', '.join(_SWEPT)}.")]
-Points = Annotated[int, typer.Option(help="Budgets that --pareto tries, evenly spaced in log.", min=2)]
-Html = Annotated[
-    Path | None,
-    typer.Option("--html", help="Write a page with the front as a plot (--pareto).", show_default=False),
-]
-Alpha = Annotated[
-    float | None,
-    typer.Option(help="Weight of an overrun in 1/unit. Default: 10 / budget.", show_default=False),
-]
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        help="Training recipe that accuracies are predicted for; see `accuracy show`.", show_default=False
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -136,12 +77,19 @@ class _Asked:
 
     def scope(self, session: Session) -> Scope:
         """Return what of a session's space may be searched."""
-        return Scope.of(
+        scope = Scope.of(
             session, self.fixed, channel_multiple=self.channel_multiple, confidence=self.confidence
         )
+        if not session.latency.calibration.residuals:
+            note(
+                f"no network of {session.space.name} was measured on {session.device.name}, so its latencies are guessed"
+                " from other networks' operators; `chamnet-host profile` with the same --space measures them"
+            )
+        return scope
 
 
 def search_command(
+    context: typer.Context,
     budget: Budgets = None,
     target: Targets = None,
     backend: Backend = None,
@@ -157,15 +105,13 @@ def search_command(
     against: Against = "latency",
     points: Points = 64,
     html: Html = None,
-    population: Annotated[int, typer.Option(help="Evolution: networks in a generation.", min=2)] = 96,
-    generations: Annotated[int, typer.Option(help="Evolution: generations.", min=0)] = 100,
+    population: Population = 96,
+    generations: Generations = 100,
     alpha: Alpha = None,
-    exponent: Annotated[float, typer.Option(help="Evolution: power of the weighted overrun.")] = 2.0,
+    exponent: Exponent = 2.0,
     predictor: Predictor = None,
     recipe: Recipe = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the JSON to a file as well.")
-    ] = None,
+    output: Output = None,
     db: Db = DB,
     profiles: Profiles = None,
     seed: Seed = 0,
@@ -180,16 +126,12 @@ def search_command(
     Examples: `chamnet-host search --budget 8ms`, `chamnet-host search -b 4ms -b 8ms,300MMACs --fix resolution=192`,
     `chamnet-host search --pareto --html front.html`
     """
-    if not budget and not pareto:
-        raise ConfigError("give a --budget, such as --budget 8ms, or --pareto for all of them at once")
-    if pareto and (verify or top > 1):
-        raise ConfigError(
-            "--pareto answers every budget; --verify and --top are for one: give --budget instead"
-        )
+    chosen = read_solver(solver)
+    check_together(context, pareto=pareto, budget=bool(budget), solver=chosen)
     settings = SearchSettings(
         population=population, generations=generations, alpha=alpha, exponent=exponent, seed=seed
     )
-    asked = _Asked(settings, _solver(solver), _fixed(fix or ()), channel_multiple, confidence, top, verify)
+    asked = _Asked(settings, chosen, read_fixed(fix or ()), channel_multiple, confidence, top, verify)
     clock = SystemClock()
     start_ns = clock.now_ns()
     targets: list[str | None] = [*target] if target else [None]
@@ -212,7 +154,7 @@ def search_command(
             for name in targets
         ]
         if pareto:
-            body = _fronts(sessions, asked, budget or [], _swept(against), points, html, as_json)
+            body = _fronts(sessions, asked, budget or [], read_swept(against), points, html, as_json)
         else:
             body = _answers(sessions, asked, budget or [], as_json)
         body["elapsed_s"] = ns_to_ms(clock.now_ns() - start_ns) / 1_000
@@ -322,33 +264,8 @@ def _head(sessions: Sequence[Session]) -> dict[str, Any]:
         "platform": str(first.measured[1]),
         "targets": {session.device.name: str(session.measured[1]) for session in sessions},
         "space": first.space.name,
-        "recipe": first.space_accuracy.recipe,
+        "recipe": first.accuracy.resolve_recipe(first.recipe)[0],
     }
-
-
-def _solver(name: str) -> SolverChoice:
-    for known in SOLVERS:
-        if name == known:
-            return known
-    raise ConfigError(f"unknown solver {name!r}; known: {', '.join(SOLVERS)}")
-
-
-def _swept(name: str) -> str:
-    if name not in _SWEPT:
-        raise ConfigError(f"--against {name}: known are {', '.join(_SWEPT)}")
-    return _SWEPT[name]
-
-
-def _fixed(texts: Sequence[str]) -> dict[str, int]:
-    """Read decisions such as `resolution=192`."""
-    fixed: dict[str, int] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if not value.isdecimal():
-            raise ConfigError(f"--fix {text}: write a decision and its value, such as resolution=192")
-        if fixed.setdefault(name, int(value)) != int(value):
-            raise ConfigError(f"--fix {text}: {name} was settled at {fixed[name]} already")
-    return fixed
 
 
 def _next_step(body: dict[str, Any]) -> None:

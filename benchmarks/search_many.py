@@ -1,0 +1,100 @@
+"""What one more platform and one more budget cost: predictors are made once, a pair costs its search alone.
+
+    python benchmarks/search_many.py --db chamnet.db --table onnxruntime:f32 [--table litert:int8 ...] [--budgets 1 4 16]
+
+Needs a store in which `chamnet-host profile` measured chamnet-mobile on each of the tables (runtime:element type). CPU time
+of one core. What is kept in the store is used, as in any later call; the first call on a table fits its latency predictor.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numpy as np
+
+from chamnet.ops import DType
+from chamnet.predictors import AccuracyPredictor
+from chamnet.quantities import Budget
+from chamnet.search import Constraint, ExactSearch, Metric
+from chamnet_host.scope import Scope
+from chamnet_host.session import Session
+
+Made = TypeVar("Made")
+
+
+def main() -> None:
+    """Time each part, then grids of platforms and budgets."""
+    asked = _options()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    predictor, once_s = timed(AccuracyPredictor.load)
+    _write(f"once: accuracy predictor read, {len(predictor.pool)} known networks   {once_s:6.3f} s")
+    for table in asked.table:
+        _, first_s = timed(lambda t=table: scope_of(asked.db, asked.target, t))
+        scope, kept_s = timed(lambda t=table: scope_of(asked.db, asked.target, t))
+        latency = scope.metrics.cost_tables["latency_ms"]
+        reach = f"{latency.bounds()[0].min():.2f} to {latency.bounds()[1].max():.2f} ms"
+        _write(f"each platform: {table:18s} opened {first_s:6.3f} s, again {kept_s:6.3f} s   ({reach})")
+    _write("\nplatforms  budgets  pairs   all together    per pair   largest gap, points")
+    for platforms in range(1, len(asked.table) + 1):
+        for budgets in asked.budgets:
+            gap, total_s = timed(
+                lambda p=platforms, b=budgets: search_all(asked.db, asked.target, asked.table[:p], b)
+            )
+            pairs = platforms * budgets
+            _write(
+                f"{platforms:9d} {budgets:8d} {pairs:6d} {total_s:12.2f} s {total_s / pairs:9.3f} s {gap:12.4f}"
+            )
+
+
+def scope_of(db: Path, target: str | None, table: str) -> Scope:
+    """Return what a search on a table needs."""
+    backend, dtype = table.split(":")
+    with Session.open(db, target=target, backend=backend, dtype=cast(DType, dtype), create=False) as session:
+        return Scope.of(session)
+
+
+def search_all(db: Path, target: str | None, tables: Sequence[str], budgets: int) -> float:
+    """Search every table at budgets evenly spaced in log; return the largest gap that was not closed."""
+    gaps = []
+    for table in tables:
+        scope = scope_of(db, target, table)
+        accuracy = scope.accuracy.separable
+        assert accuracy is not None
+        latency = Metric("latency_ms", scope.metrics.cost_tables["latency_ms"])
+        searcher = ExactSearch(accuracy, [latency])
+        for limit in np.geomspace(latency.lowest, latency.highest, budgets + 2)[1:-1].tolist():
+            constraint = Constraint(latency, Budget("latency_ms", limit, f"{limit:.4g}"))
+            gaps.append(searcher.best([constraint]).gap)
+    return max(gaps)
+
+
+def timed(make: Callable[[], Made]) -> tuple[Made, float]:
+    """Return what a call made, and its CPU time in s."""
+    start = time.process_time()
+    made = make()
+    return made, time.process_time() - start
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--db", type=Path, default=Path("chamnet.db"))
+    parser.add_argument("--target")
+    parser.add_argument("--table", action="append", required=True, metavar="RUNTIME:DTYPE")
+    parser.add_argument("--budgets", type=int, nargs="+", default=[1, 4, 16])
+    return parser.parse_args()
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
