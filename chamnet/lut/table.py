@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from statistics import mean, median
+from statistics import median
 from types import MappingProxyType
 from typing import Literal
 
@@ -165,7 +165,8 @@ def visit_ms(visit: Visit) -> float:
     Thread CPU time where one thread works: on a shared machine its spread is a fraction of the wall
     clock's. Wall clock otherwise.
     """
-    return ns_to_ms(mean(visit.cpu_samples_ns or visit.samples_ns))
+    samples_ns = visit.cpu_samples_ns or visit.samples_ns
+    return ns_to_ms(sum(samples_ns) / len(samples_ns))  # whole numbers: exact, and ten times as fast as `mean`
 
 
 def family_of(kind: ItemKind, key: str) -> str:
