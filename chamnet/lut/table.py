@@ -166,7 +166,9 @@ def visit_ms(visit: Visit) -> float:
     clock's. Wall clock otherwise.
     """
     samples_ns = visit.cpu_samples_ns or visit.samples_ns
-    return ns_to_ms(sum(samples_ns) / len(samples_ns))  # whole numbers: exact, and ten times as fast as `mean`
+    return ns_to_ms(
+        sum(samples_ns) / len(samples_ns)
+    )  # whole numbers: exact, and ten times as fast as `mean`
 
 
 def family_of(kind: ItemKind, key: str) -> str:

@@ -8,7 +8,7 @@ cost of a network is the sum of one entry per link.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -84,8 +84,9 @@ class UnitGrid:
         return full
 
 
+@lru_cache(maxsize=4)
 def unit_grid(space: SearchSpace, granularity: Granularity = "block") -> UnitGrid:
-    """Return every distinct unit of a space, and the chain that says which genome holds which."""
+    """Return every distinct unit of a space, and the chain that says which genome holds which; kept, as it takes seconds."""
     builder = _Builder(space, granularity)
     links = tuple(builder.links())
     return UnitGrid(space, granularity, tuple(builder.units), links)

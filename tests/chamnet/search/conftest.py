@@ -29,6 +29,7 @@ name = "one"
 expansion = [2, 4]
 filters = [8, 12, 16]
 blocks = [1, 2]
+kernel = [3, 5]
 stride = 1
 
 [[stages]]

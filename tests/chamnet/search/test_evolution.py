@@ -15,7 +15,6 @@ from chamnet.networks import find
 from chamnet.search import Problem, SearchSettings, evolve
 from chamnet.search.feasible import within
 from chamnet.space import Levels
-from chamnet.space.space import Axis
 
 if TYPE_CHECKING:
     from conftest import Synthetic
@@ -149,9 +148,11 @@ def test_starts_over_budget_are_shrunk_and_help(mobile: "Synthetic") -> None:
     assert result.metrics["macs"] <= 6e7
 
 
-@pytest.mark.parametrize("starts", [np.zeros((2, 3)), np.full((1, 9), 99), np.full((1, 9), -1), np.zeros(9)])
+@pytest.mark.parametrize(
+    "starts", [np.zeros((2, 3)), np.full((1, 10), 99), np.full((1, 10), -1), np.zeros(10)]
+)
 def test_starts_that_are_no_levels_are_a_bug(tiny: "Synthetic", starts: npt.NDArray[np.float64]) -> None:
-    with pytest.raises(ValueError, match="starts must be levels of tiny, n x 9"):
+    with pytest.raises(ValueError, match="starts must be levels of tiny, n x 10"):
         evolve(tiny.problem("6MMACs"), starts=starts.astype(np.int32))
 
 
@@ -215,21 +216,7 @@ def test_the_time_limit_ends_the_search_with_the_best_so_far(tiny: "Synthetic") 
 
 
 def test_a_space_of_one_network_has_one_answer(tiny: "Synthetic") -> None:
-    def fixed(axis: Axis) -> Axis:
-        return replace(axis, values=axis.values[:1])
-
-    space = tiny.space
-    stages = tuple(
-        replace(s, expansion=fixed(s.expansion), filters=fixed(s.filters), blocks=fixed(s.blocks))
-        for s in space.stages
-    )
-    one = replace(
-        space,
-        resolution=fixed(space.resolution),
-        stem=fixed(space.stem),
-        head=fixed(space.head),
-        stages=stages,
-    )
+    one = tiny.space.restricted({axis.name: axis.values[0] for axis in tiny.space.axes})
     alone = type(tiny)(one)
     budgets = alone.problem("6MMACs").constraints
     result = evolve(Problem(one, lambda levels: np.full(len(levels), 50.0), budgets), QUICK)

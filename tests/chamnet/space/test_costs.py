@@ -1,14 +1,12 @@
 """Additive costs by table equal sums over decoded networks; extremes equal those over every genome."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chamnet.space import CostTables, SearchSpace, unit_grid
-from chamnet.space.space import Axis, Levels
+from chamnet.space.space import Levels
 from chamnet.units import Granularity
 
 
@@ -72,19 +70,7 @@ def test_the_cheapest_chamnet_mobile_in_macs_is_the_smallest(mobile: SearchSpace
 
 
 def test_a_table_of_one_genome_has_one_cost(mobile: SearchSpace) -> None:
-    fixed = {axis.name: Axis(axis.name, axis.values[:1]) for axis in mobile.axes}
-    stages = tuple(
-        replace(
-            stage,
-            expansion=fixed[stage.expansion.name],
-            filters=fixed[stage.filters.name],
-            blocks=fixed[stage.blocks.name],
-        )
-        for stage in mobile.stages
-    )
-    space = replace(
-        mobile, resolution=fixed["resolution"], stem=fixed["stem"], head=fixed["head"], stages=stages
-    )
+    space = mobile.restricted({axis.name: axis.values[0] for axis in mobile.axes})
     grid = unit_grid(space)
     table = grid.tables([unit.macs for unit in grid.units])
     assert table.lowest().shape == (1, 0)
