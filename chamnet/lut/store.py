@@ -129,21 +129,21 @@ class Store:
     def add_platform(self, platform: Platform) -> int:
         """Return the id of a platform's table, adding it where it is new."""
         text = json.dumps(asdict(platform))
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO lut (digest, platform) VALUES (?, ?)", (platform.digest, text))
             row = db.execute("SELECT id FROM lut WHERE digest = ?", (platform.digest,)).fetchone()
         return int(row[0])
 
     def platforms(self) -> dict[int, Platform]:
         """Return the platforms measured, by id."""
-        rows = self._query("SELECT id, platform FROM lut ORDER BY id")
+        rows = self.query("SELECT id, platform FROM lut ORDER BY id")
         return {row[0]: Platform(**json.loads(row[1])) for row in rows}
 
     def append(
         self, lut_id: int, kind: ItemKind, key: str, mode: Mode, visit: Visit, *, name: str = ""
     ) -> bool:
         """Commit one visit; returns False where its id was stored before."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO item (kind, key, name) VALUES (?, ?, ?)", (kind, key, name))
             cursor = db.execute(
                 "INSERT OR IGNORE INTO visit (visit_id, lut_id, item_id, mode, status, samples_ns, cpu_samples_ns,"
@@ -160,19 +160,19 @@ class Store:
             " started_unix_ms, conditions, message FROM visit JOIN item ON item.id = item_id"
             " WHERE lut_id = ? AND (? IS NULL OR kind = ?) ORDER BY visit.id"
         )
-        for row in self._query(query, (lut_id, kind, kind)):
+        for row in self.query(query, (lut_id, kind, kind)):
             yield StoredVisit(row[0], row[1], row[2], row[3], _unpack(row[4:]))
 
     def visit_ids(self, lut_id: int) -> set[str]:
         """Return the ids of all stored visits of a table."""
-        return {row[0] for row in self._query("SELECT visit_id FROM visit WHERE lut_id = ?", (lut_id,))}
+        return {row[0] for row in self.query("SELECT visit_id FROM visit WHERE lut_id = ?", (lut_id,))}
 
     def failed_items(self, lut_id: int) -> dict[tuple[ItemKind, str], str]:
         """Return the items that need not be asked for again, with the reason.
 
         Those the device cannot run, and those that broke or stalled it three times.
         """
-        rows = self._query(
+        rows = self.query(
             "SELECT kind, key, status, message, COUNT(*) FROM visit JOIN item ON item.id = item_id"
             " WHERE lut_id = ? AND status IN ('unsupported', 'fallback', 'crashed', 'timeout')"
             " GROUP BY kind, key, status IN ('crashed', 'timeout')",
@@ -186,7 +186,7 @@ class Store:
 
     def failures(self, lut_id: int, kind: ItemKind, key: str) -> int:
         """Return how often an item broke or stalled the device."""
-        rows = self._query(
+        rows = self.query(
             "SELECT COUNT(*) FROM visit JOIN item ON item.id = item_id"
             " WHERE lut_id = ? AND kind = ? AND key = ? AND status IN ('crashed', 'timeout')",
             (lut_id, kind, key),
@@ -195,7 +195,7 @@ class Store:
 
     def set_executed(self, lut_id: int, key: str, executed: tuple[str, ...]) -> None:
         """Keep what the runtime executes for a unit."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO item (kind, key) VALUES ('unit', ?)", (key,))
             db.execute(
                 "INSERT OR REPLACE INTO executed SELECT ?, id, ? FROM item WHERE kind = 'unit' AND key = ?",
@@ -205,26 +205,33 @@ class Store:
     def executed(self, lut_id: int) -> dict[str, tuple[str, ...]]:
         """Return unit key -> executed keys."""
         query = "SELECT key, keys FROM executed JOIN item ON item.id = item_id WHERE lut_id = ?"
-        return {row[0]: tuple(json.loads(row[1])) for row in self._query(query, (lut_id,))}
+        return {row[0]: tuple(json.loads(row[1])) for row in self.query(query, (lut_id,))}
 
     def get(self, key: str) -> str | None:
         """Return a setting of the workspace, such as the last target; None if unset."""
-        rows = self._query("SELECT value FROM meta WHERE key = ?", (key,))
+        rows = self.query("SELECT value FROM meta WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
     def put(self, key: str, value: str) -> None:
         """Keep a setting of the workspace."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def cached(self, key: str) -> bytes | None:
         """Return derived data kept under a key that names all it was derived from; None if absent."""
-        rows = self._query("SELECT value FROM derived WHERE key = ?", (key,))
+        rows = self.query("SELECT value FROM derived WHERE key = ?", (key,))
         return rows[0][0] if rows else None
+
+    def cached_keys(self, beginning: str) -> list[str]:
+        """Return the keys of derived data that begin so, sorted."""
+        rows = self.query(
+            "SELECT key FROM derived WHERE substr(key, 1, ?) = ? ORDER BY key", (len(beginning), beginning)
+        )
+        return [row[0] for row in rows]
 
     def cache(self, key: str, value: bytes, *, replaces: str) -> None:
         """Keep derived data, dropping what was kept under keys that start with `replaces`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM derived WHERE substr(key, 1, ?) = ?", (len(replaces), replaces))
             db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (key, value))
 
@@ -237,7 +244,7 @@ class Store:
             lut_id: Id of the table.
             networks: Digests.
         """
-        rows = self._query(
+        rows = self.query(
             "SELECT COALESCE(MAX(visit.id), 0), (SELECT COUNT(*) FROM executed WHERE lut_id = ?)"
             " FROM visit JOIN item ON item.id = item_id WHERE lut_id = ?"
             " AND (kind = 'unit' OR key IN (SELECT value FROM json_each(?)))",
@@ -245,12 +252,14 @@ class Store:
         )
         return "-".join(map(str, rows[0]))
 
-    def _query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+    def query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        """Return the rows of a query in SQL: for those who keep a table of their own beside ours."""
         with _translated(self.path):
             return self._db.execute(query, values).fetchall()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what is written inside, or nothing of it."""
         with _translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:

@@ -69,6 +69,20 @@ class AccuracyPredictor:
         """
         accuracy_file.save(path, self.model, self.pool, self.validation, self.seed)
 
+    @classmethod
+    def unpack(cls, content: bytes, name: str) -> "AccuracyPredictor":
+        """Read what `pack` gave; `name` is for people.
+
+        Raises:
+            StoreError: It is corrupt or from another version.
+        """
+        model, pool, validation, seed = accuracy_file.unpack(content, name)
+        return cls(model=model, pool=pool, validation=validation, seed=seed)
+
+    def pack(self) -> bytes:
+        """Return the predictor as the content of a file."""
+        return accuracy_file.pack(self.model, self.pool, self.validation, self.seed)
+
     @property
     def recipes(self) -> tuple[str, ...]:
         """Names that `recipe` may have."""
@@ -76,8 +90,10 @@ class AccuracyPredictor:
 
     @property
     def default_recipe(self) -> str:
-        """ChamNet's where the pool has it, else `unknown`."""
-        return _PREFERRED_RECIPE if _PREFERRED_RECIPE in self.recipes else UNKNOWN_RECIPE
+        """ChamNet's where the pool has it, else the one that most of its networks have."""
+        if _PREFERRED_RECIPE in self.recipes:
+            return _PREFERRED_RECIPE
+        return max(self.pool.recipe_names, key=self.pool.recipes.count)
 
     def predict(self, architectures: Sequence[Architecture], recipe: str | None = None) -> AccuracyPrediction:
         """Predict architectures, whether of a space or not.

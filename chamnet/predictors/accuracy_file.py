@@ -16,7 +16,7 @@ from chamnet.predictors.gp import GaussianProcess, Kernel, Trend, kernel_layout
 from chamnet.predictors.pool import Pool
 from chamnet.predictors.validation import Validation
 
-__all__ = ["SHIPPED", "load", "save"]
+__all__ = ["SHIPPED", "load", "pack", "save", "unpack"]
 
 SHIPPED = "accuracy-imagenet.npz"
 _SCHEMA = 2
@@ -29,6 +29,16 @@ def save(path: Path, model: GaussianProcess, pool: Pool, validation: Validation,
     Raises:
         StoreError: The file cannot be written.
     """
+    try:
+        path.write_bytes(pack(model, pool, validation, seed))
+    except OSError as error:
+        raise StoreError(
+            f"accuracy predictor {path}: cannot be written ({error}); choose another path"
+        ) from error
+
+
+def pack(model: GaussianProcess, pool: Pool, validation: Validation, seed: int) -> bytes:
+    """Return a predictor as the content of a file."""
     about = {
         "schema": _SCHEMA,
         "kernel": model.kernel.name,
@@ -53,13 +63,9 @@ def save(path: Path, model: GaussianProcess, pool: Pool, validation: Validation,
         "log_macs": pool.log_macs,
         "top1": pool.top1,
     }
-    try:
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
-    except OSError as error:
-        raise StoreError(
-            f"accuracy predictor {path}: cannot be written ({error}); choose another path"
-        ) from error
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+    return file.getvalue()
 
 
 def load(path: Path | None) -> tuple[GaussianProcess, Pool, Validation, int]:
@@ -75,6 +81,15 @@ def load(path: Path | None) -> tuple[GaussianProcess, Pool, Validation, int]:
         content = path.read_bytes() if path else packaged.read_bytes()
     except OSError as error:
         raise ConfigError(f"accuracy predictor {name}: cannot be read ({error}); {_NEXT}") from error
+    return unpack(content, name)
+
+
+def unpack(content: bytes, name: str) -> tuple[GaussianProcess, Pool, Validation, int]:
+    """Read what `pack` gave; `name` is for people.
+
+    Raises:
+        StoreError: It is corrupt or from another version.
+    """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}

@@ -51,6 +51,9 @@ _SLOPE, _SLOPE_SD, _LEVEL_SD = 1.0, 0.5, 1.0  # scaled: in deviations of the poo
 _SPREAD = 1.0  # of the logarithm of a variance
 _SHORTEST = 0.025  # length scale, as in BoTorch
 _FEWEST = 6  # networks of a pool; leaving one out must leave something to fit
+_REFITTED = (
+    40  # trainings up to which every left-out part is fitted anew; one of many hardly moves the numbers
+)
 _TINY = 1e-20  # keeps the gradient of a root finite at 0
 
 
@@ -70,7 +73,8 @@ def fit_accuracy(
     """Fit a predictor to a pool and find out how wrong it is.
 
     Args:
-        pool: Known networks, such as your own trainings; six at least.
+        pool: Known networks, such as your own trainings; six at least. A network with several seeds is left out with
+            all of them.
         kernel: See `kernel_layout`.
         seed: Of starting points and of the learning curve.
         beyond: Networks outside the structure, for a further check.
@@ -78,16 +82,17 @@ def fit_accuracy(
     Raises:
         ConfigError: The pool is too small, or its networks all have the same accuracy or MACs.
     """
-    if len(pool) < _FEWEST or min(np.ptp(pool.top1), np.ptp(pool.log_macs)) <= 0:
+    if len(set(pool.names)) < _FEWEST or min(np.ptp(pool.top1), np.ptp(pool.log_macs)) <= 0:
         raise ConfigError(f"a pool needs {_FEWEST} networks that differ in accuracy and MACs; train more")
+    model = fit_gp(pool, kernel=kernel, seed=seed)
 
     def fold(part: Pool) -> GaussianProcess:
-        return fit_gp(part, kernel=kernel, seed=seed, starts=1)
+        if len(pool) <= _REFITTED:
+            return fit_gp(part, kernel=kernel, seed=seed, starts=1)
+        return model.on(part.features, part.log_macs, part.log_error, part.recipe_numbers)
 
     validation = validate(pool, fold, beyond=beyond, seed=seed)
-    return AccuracyPredictor(
-        model=fit_gp(pool, kernel=kernel, seed=seed), pool=pool, validation=validation, seed=seed
-    )
+    return AccuracyPredictor(model=model, pool=pool, validation=validation, seed=seed)
 
 
 def fit_gp(pool: Pool, *, kernel: KernelName = "additive", seed: int = 0, starts: int = 4) -> GaussianProcess:

@@ -20,8 +20,8 @@ from chamnet.space import Levels, SearchSpace
 __all__ = ["HOW_TO_FIT", "Structure"]
 
 HOW_TO_FIT = (
-    "fit one to accuracies of such networks (`chamnet.predictors.accuracy_fit.fit_accuracy`, see host/README.md) and"
-    " give it with --predictor FILE"
+    "bring accuracies of such networks (`chamnet-host accuracy import FILE --space SPACE`), fit a predictor to them"
+    " (`chamnet-host accuracy fit --space SPACE --as NAME`) and give it with --predictor NAME"
 )
 
 FloatArray = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ References:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -185,6 +185,12 @@ class GaussianProcess:
     log_macs: FloatArray
     targets: FloatArray
     recipes: IntArray
+
+    def on(
+        self, features: FloatArray, log_macs: FloatArray, targets: FloatArray, recipes: IntArray
+    ) -> "GaussianProcess":
+        """Return the model with the same numbers on other data; arguments as the attributes."""
+        return replace(self, features=features, log_macs=log_macs, targets=targets, recipes=recipes)
 
     def posterior(
         self, features: FloatArray, log_macs: FloatArray, recipe: int = NO_RECIPE

@@ -30,7 +30,7 @@ Fit = Callable[[Pool], GaussianProcess]
 Z90 = 1.6448536269514722  # half-width of a 90 % interval in standard deviations
 _WANTED = 0.8  # coverage of each family left out
 _FACTORS = np.arange(1.0, 5.001, 0.05)
-_SIZES, _DRAWS = (8, 14, 20), 6  # of the learning curve
+_SIZES, _DRAWS = (8, 14, 20, 40, 80, 160), 6  # of the learning curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +109,16 @@ def validate(pool: Pool, fit: Fit, *, beyond: Pool | None = None, seed: int = 0)
 
     Args:
         pool: Known networks. With one recipe only there is no family to leave out: the factor stays 1.
-        fit: Fits a model to a part of the pool.
+        fit: Fits a model to a part of the pool, or gives it the numbers of one fitted to all.
         beyond: Networks outside the structure, as a further check that calibrates nothing.
         seed: Of the learning curve's choices.
     """
-    near = float(_distances(pool.features, pool.features, itself=True).max())
-    one_out = _concatenate([_hold_out(pool, np.array([i]), fit, near) for i in range(len(pool))])
+    distinct = np.unique(pool.features, axis=0)  # a network may be there with several seeds and recipes
+    near = float(_distances(distinct, distinct, itself=True).max())
+    names = np.array(pool.names)
+    one_out = _concatenate(
+        [_hold_out(pool, np.flatnonzero(names == name), fit, near) for name in dict.fromkeys(pool.names)]
+    )
     families, far = {}, near
     for number, name in enumerate(pool.recipe_names if len(pool.recipe_names) > 1 else ()):
         rows = np.flatnonzero(pool.recipe_numbers == number)
@@ -155,9 +159,12 @@ def _hold_out(pool: Pool, rows: npt.NDArray[np.int64], fit: Fit, near: float) ->
     """Predict some networks from the others; their recipe is unknown if no other has it."""
     others = pool.subset(np.delete(np.arange(len(pool)), rows))
     model = fit(others)
-    recipe = pool.recipes[rows[0]]
-    number = others.recipe_names.index(recipe) if recipe in others.recipe_names else NO_RECIPE
-    return _predict(model, pool.subset(rows), number, near)
+    parts = []
+    for each in np.unique(pool.recipe_numbers[rows]).tolist():
+        recipe = pool.recipe_names[each]
+        number = others.recipe_names.index(recipe) if recipe in others.recipe_names else NO_RECIPE
+        parts.append(_predict(model, pool.subset(rows[pool.recipe_numbers[rows] == each]), number, near))
+    return _concatenate(parts)
 
 
 def _predict(model: GaussianProcess, held: Pool, recipe: int, near: float) -> _Held:

@@ -78,9 +78,11 @@ Mismatch = Annotated[
     ),
 ]
 Predictor = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--predictor", help="Accuracy predictor (.npz). Default: the shipped one.", show_default=False
+        "--predictor",
+        help="Accuracy predictor: a name that `accuracy fit --as` gave, or a file (.npz). Default: the shipped one.",
+        show_default=False,
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed and same data give the same answer.", min=0)]

@@ -18,6 +18,7 @@ from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_grid
 from chamnet.units import Granularity
+from chamnet_host.accuracies import load_predictor
 from chamnet_host.client import DeviceClient
 from chamnet_host.derived import kept_latency, kept_tables
 from chamnet_host.profiles import DeviceProfile, find_profile
@@ -37,7 +38,7 @@ class Workspace:
         recipe: Training recipe that accuracies are predicted for; None for the predictor's default.
         backend: Whose table to use; None for the one profiled last.
         allow_version_mismatch: Whether to compare a table with a runtime of another version.
-        predictor: File of the accuracy predictor; None for the shipped one.
+        predictor: Name or file of the accuracy predictor; None for the shipped one.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Workspace:
         recipe: str | None,
         backend: str | None = None,
         allow_version_mismatch: bool = False,
-        predictor: Path | None = None,
+        predictor: str | Path | None = None,
     ) -> None:
         self.predictor = predictor
         self.backend = backend
@@ -76,7 +77,7 @@ class Workspace:
         dtype: DType | None = None,
         threads: int | None = None,
         allow_version_mismatch: bool = False,
-        predictor: Path | None = None,
+        predictor: str | Path | None = None,
     ) -> Self:
         """Open a workspace.
 
@@ -92,7 +93,7 @@ class Workspace:
             dtype: Element type of the networks; None: as last profiled with that backend, else f32.
             threads: That work; None for the device profile's.
             allow_version_mismatch: Whether to compare a table with a runtime of another version.
-            predictor: File of the accuracy predictor; None for the shipped one.
+            predictor: Name or file of the accuracy predictor; None for the shipped one.
 
         Raises:
             ConfigError: Unknown target or space.
@@ -269,7 +270,7 @@ class Workspace:
     @cached_property
     def accuracy(self) -> AccuracyPredictor:
         """The accuracy predictor."""
-        return AccuracyPredictor.load(self.predictor)
+        return load_predictor(self.store, self.predictor)
 
     def grid(self, granularity: Granularity) -> UnitGrid:
         """Return the units of the space."""

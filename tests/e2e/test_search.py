@@ -211,7 +211,7 @@ def test_a_space_is_shown_and_checked(ask: Ask, cli: Run, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        ("chamnet-res", "has 4 bottleneck stages; or fit one"),
+        ("chamnet-res", "has 4 bottleneck stages; or bring accuracies"),
         ("mobile-wide", "settle it with --fix mb2.kernel=VALUE"),
     ],
 )
@@ -221,7 +221,33 @@ def test_a_space_without_a_predictor_is_refused_before_anything_is_measured(
     done = cli("search", "-b", "20ms", "--space", space, cwd=profiled, check=False)
     assert done.returncode == 2
     assert words in done.stderr
-    assert "--predictor FILE" in done.stderr
+    assert "--predictor NAME" in done.stderr
+
+
+@pytest.mark.slow
+def test_accuracies_of_ones_own_become_a_predictor_by_name(cli: Run, ask: Ask, profiled: Path) -> None:
+    rows = ["genome,top1", "96-2-16-1-1-2-96-1024,40.0"]  # the more decisions are high, the better
+    for resolution, blocks, filters, top1 in (
+        (96, 2, 128, 48),
+        (192, 1, 96, 55),
+        (192, 2, 96, 58),
+        (192, 2, 128, 62),
+    ):
+        rows += [f"{resolution}-2-16-1-{blocks}-2-{filters}-1024,{top1}"]
+        rows += [f"{resolution}-4-24-2-{blocks}-4-{filters}-1280,{top1 + 5}"]
+    (profiled / "trained.csv").write_text("\n".join(rows) + "\n")
+    said = ask("accuracy", "import", "trained.csv", "--space", TINY, "--dataset", "mine", cwd=profiled)
+    assert (said["added"], said["already_stored"], said["networks"]) == (9, 0, 9)
+    fitted = ask("accuracy", "fit", "--space", TINY, "--as", "own", cwd=profiled)["summary"]
+    assert (fitted["networks"], fitted["dataset"], fitted["default_recipe"]) == (9, "mine", "own")
+    assert ask("accuracy", "show", "--predictor", "own", cwd=profiled)["summary"] == fitted
+    best = ask("search", "-b", "100%", "--space", TINY, "--predictor", "own", cwd=profiled)["best"]
+    assert best["optimality"]["status"] == "optimal"
+    assert best["predicted"]["top1"]["dataset"] == "mine"
+    assert best["genome"][0] == 192
+    refused = cli("search", "-b", "90%", "--space", TINY, "--predictor", "none", cwd=profiled, check=False)
+    assert refused.returncode == 2
+    assert "fitted here: own" in refused.stderr
 
 
 def test_a_space_that_was_not_measured_is_told_apart(cli: Run, profiled: Path) -> None:

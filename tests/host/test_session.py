@@ -192,7 +192,7 @@ def another_version(session: Session) -> Platform:
     """Make the target's table look as if another version of the runtime had made it."""
     older = replace(session.measured[1], version="0.9")
     lut_id = session.store.add_platform(older)
-    with session.store._transaction() as db:
+    with session.store.transaction() as db:
         db.execute("DELETE FROM lut WHERE id = ?", (session.measured[0],))
         db.execute("UPDATE visit SET lut_id = ?", (lut_id,))
     session.remember(older, "op")

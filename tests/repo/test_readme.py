@@ -22,7 +22,7 @@ def blocks(path: Path, language: str) -> list[str]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_runs(readme: Path, tmp_path: Path) -> None:
-    code = "\n".join(blocks(readme, "python"))
+    (code,) = blocks(readme, "python")
     small = code.replace('target="local"', f'target="local", space={str(SMALL)!r}').replace('"40%"', '"99%"')
     assert small != code
     env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}

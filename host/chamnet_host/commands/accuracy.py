@@ -1,48 +1,126 @@
 """`chamnet-host accuracy`: how good the accuracy predictor is, and fitting it anew."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from chamnet.errors import ConfigError
+from chamnet.lut import Store
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.gp import KernelName
+from chamnet.predictors.trainings import TrainingLog, pool_of
 from chamnet.quantities import format_count
-from chamnet_host.options import AsJson, Seed
-from chamnet_host.output import print_json, print_table, print_text, progress_bar
+from chamnet.space import load_space
+from chamnet_host.accuracies import keep_predictor, load_predictor, read_trainings
+from chamnet_host.options import DB, SPACE, AsJson, Db, Predictor, Seed, SpaceName
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="How good the accuracy predictor is, and fitting it anew.")
+app = typer.Typer(
+    no_args_is_help=True, help="How good the accuracy predictor is, bringing accuracies, fitting to them."
+)
 
 
 @app.command()
-def show(
-    predictor: Annotated[
-        Path | None,
-        typer.Option(
-            "--predictor", help="A fitted predictor (.npz). Default: the shipped one.", show_default=False
-        ),
-    ] = None,
+def show(predictor: Predictor = None, db: Db = DB, as_json: AsJson = False) -> None:
+    """Show what the predictor stands on, and its error when networks or whole families are left out."""
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(db, create=False)) if predictor and db.exists() else None
+        _report(load_predictor(store, predictor), as_json, "accuracy show")
+
+
+@app.command(name="import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", metavar="FILE")],
+    space: SpaceName = SPACE,
+    dataset: Annotated[
+        str, typer.Option(help="What they were trained on, where the file has no such column.")
+    ] = "imagenet",
+    recipe: Annotated[
+        str, typer.Option(help="How they were trained, where the file has no such column.")
+    ] = "own",
+    db: Db = DB,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the predictor stands on, and its error when networks or whole families are left out."""
-    _report(AccuracyPredictor.load(predictor), as_json, "accuracy show")
+    """Bring accuracies of networks that were trained elsewhere into the store.
+
+    One row per training: top1 in percent; the network as genome (224-32-24-...), as network (a published name), or one
+    column for each decision of the space; recipe, seed and dataset if they differ. Nothing is stored where a row is wrong.
+
+    Example: `chamnet-host accuracy import trained.csv --space mobile-wide`, then
+    `chamnet-host accuracy fit --space mobile-wide --as mine` and `chamnet-host search -b 8ms --predictor mine`
+    """
+    chosen = load_space(space)
+    trainings = read_trainings(source, chosen, dataset=dataset, recipe=recipe)
+    with Store.open(db) as store:
+        added = TrainingLog(store).append(trainings)
+    networks = len({training.key[0] for training in trainings})
+    if as_json:
+        known = len(trainings) - added
+        body = {"file": str(source), "added": added, "already_stored": known, "networks": networks}
+        print_json("accuracy import", {**body, "space": chosen.name})
+        return
+    print_text(
+        f"{source}: {added:,} trainings added, {len(trainings) - added:,} were there before, of {networks:,} networks of"
+        f" {chosen.name}"
+    )
+    note(f"next: `chamnet-host accuracy fit --space {space} --as NAME`")
 
 
 @app.command()
 def fit(
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.npz).")],
-    kernel: Annotated[str, typer.Option(help="additive, matern, or rbf (the paper's).")] = "additive",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write (.npz).", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--as", help="Name to keep it under in the store.", metavar="NAME", show_default=False),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            "--space",
+            help="Fit to the imported trainings of this space. Default: to the published networks.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Of the trainings, where there are several.", show_default=False),
+    ] = None,
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="additive (the search proves its answers), matern, matern-ard, or rbf (the paper's)."
+        ),
+    ] = "additive",
+    db: Db = DB,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    r"""Fit a predictor to the published networks; needs PyTorch and BoTorch (pip install 'chamnet\[fit]')."""
-    from chamnet.predictors.accuracy_fit import fit_default
+    r"""Fit a predictor to imported trainings or the published networks; needs PyTorch and BoTorch (chamnet\[fit]).
 
-    with progress_bar("fit", unit="fits"):
-        predictor = fit_default(seed=seed, kernel=cast(KernelName, kernel))
-    predictor.save(output)
+    Example: `chamnet-host accuracy fit --space mobile-wide --as mine`
+    """
+    if not output and not name:
+        raise ConfigError("where to? Give --as NAME to keep the predictor in the store, or -o FILE.npz")
+    from chamnet.predictors.accuracy_fit import fit_accuracy, fit_default
+
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(db, create=space is None)) if name or space else None
+        pool = pool_of(TrainingLog(store).read(dataset), load_space(space)) if store and space else None
+        with progress_bar("fit", unit="fits"):
+            if pool:
+                predictor = fit_accuracy(pool, seed=seed, kernel=cast(KernelName, kernel))
+            else:
+                predictor = fit_default(seed=seed, kernel=cast(KernelName, kernel))
+        if output:
+            predictor.save(output)
+        if store and name:
+            keep_predictor(store, name, predictor)
     _report(predictor, as_json, "accuracy fit")
 
 

@@ -225,7 +225,7 @@ def test_a_space_that_the_pool_cannot_rank_is_refused_with_the_next_step() -> No
     ):
         with pytest.raises(ConfigError, match=words) as caught:
             SHIPPED.for_space(space)
-        assert "fit_accuracy" in str(caught.value)
+        assert "accuracy import FILE" in str(caught.value)
     settled = {
         f"mb{stage}.{axis}": value for stage in range(2, 8) for axis, value in (("kernel", 3), ("se", 0))
     }

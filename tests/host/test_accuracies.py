@@ -1,0 +1,105 @@
+"""Files of accuracies: every way to name a network, and every mistake by its row."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from chamnet.errors import ConfigError
+from chamnet.lut import Store
+from chamnet.networks import find
+from chamnet.predictors import AccuracyPredictor
+from chamnet.space import load_space
+from chamnet_host.accuracies import keep_predictor, load_predictor, read_trainings
+
+MOBILE = load_space("chamnet-mobile")
+A, B = (MOBILE.genome(find(f"chamnet-{letter}").architecture) for letter in "ab")
+TEXT = "-".join(map(str, A))
+
+
+def write(folder: Path, *rows: dict[str, object], ending: str = "csv") -> Path:
+    path, frame = folder / f"trained.{ending}", pd.DataFrame(rows)
+    if ending == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"genome": TEXT},
+        {"network": "chamnet-a"},
+        dict(zip((a.name for a in MOBILE.decisions), A, strict=True)),
+    ],
+    ids=["genome", "network", "decisions"],
+)
+def test_a_network_is_named_in_any_of_three_ways(
+    tmp_path: Path, named: dict[str, object], ending: str
+) -> None:
+    path = write(tmp_path, {**named, "top1": 75.38}, ending=ending)
+    (training,) = read_trainings(path, MOBILE, dataset="imagenet", recipe="own")
+    assert training.architecture == find("chamnet-a").architecture
+    assert (training.top1, training.recipe, training.seed, training.dataset) == (75.38, "own", 0, "imagenet")
+    assert training.source == path.name
+
+
+def test_columns_of_recipe_seed_and_dataset_win(tmp_path: Path) -> None:
+    path = write(tmp_path, {"genome": TEXT, "top1": 75, "recipe": "long", "seed": 3, "dataset": "cifar10"})
+    (training,) = read_trainings(path, MOBILE, dataset="imagenet", recipe="own")
+    assert (training.recipe, training.seed, training.dataset) == ("long", 3, "cifar10")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"genome": "224-8", "top1": 70}, "row 2: a genome of chamnet-mobile has 21 numbers"),
+        ({"genome": TEXT.replace("224", "225"), "top1": 70}, "row 2: genome: resolution = 225"),
+        ({"network": "resnet-50", "top1": 70}, "row 2: not in chamnet-mobile"),
+        ({"network": "chamnet-z", "top1": 70}, "row 2: unknown network 'chamnet-z'"),
+        ({"genome": TEXT, "top1": 0.75e3}, "row 2: top1 750.0 is no accuracy in percent"),
+        ({"genome": TEXT, "top1": "good"}, "row 2: .*good"),
+        ({"genome": TEXT, "top1": 70, "seed": 1.5}, "row 2: 1.5 is not a whole number"),
+        ({"genome": TEXT, "accuracy": 70}, "no column top1"),
+        ({"model": "x", "top1": 70}, r"which networks\? .*of these resolution, stem"),
+    ],
+)
+def test_mistakes_are_named_by_row(tmp_path: Path, row: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_trainings(write(tmp_path, row), MOBILE, dataset="imagenet", recipe="own")
+
+
+def test_the_same_training_twice_is_a_mistake_and_a_few_are_shown(tmp_path: Path) -> None:
+    row: dict[str, object] = {"genome": TEXT, "top1": 70}
+    with pytest.raises(ConfigError, match=r"row 3: .*of row 2 again(.|\n)*and 3 more rows"):
+        read_trainings(write(tmp_path, *[row] * 9), MOBILE, dataset="imagenet", recipe="own")
+
+
+def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
+    torn = tmp_path / "torn.parquet"
+    torn.write_bytes(b"PAR1")
+    for path in (tmp_path / "none.csv", torn):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_trainings(path, MOBILE, dataset="imagenet", recipe="own")
+    with pytest.raises(ConfigError, match=r"give a \.csv or \.parquet file"):
+        read_trainings(tmp_path / "trained.xlsx", MOBILE, dataset="imagenet", recipe="own")
+
+
+def test_a_predictor_is_kept_by_name(tmp_path: Path) -> None:
+    shipped = AccuracyPredictor.load()
+    with Store.open(tmp_path / "chamnet.db") as store:
+        keep_predictor(store, "mine", shipped)
+        keep_predictor(store, "mine-too", shipped)
+        keep_predictor(store, "mine", shipped)
+        assert load_predictor(store, "mine").pool.names == shipped.pool.names
+        with pytest.raises(
+            ConfigError, match="unknown accuracy predictor 'yours'; fitted here: mine, mine-too"
+        ):
+            load_predictor(store, "yours")
+        with pytest.raises(ConfigError, match="plain name"):
+            keep_predictor(store, "mine.npz", shipped)
+    shipped.save(tmp_path / "file.npz")
+    assert load_predictor(None, str(tmp_path / "file.npz")).pool.names == shipped.pool.names
+    assert load_predictor(None, None).pool.names == shipped.pool.names
