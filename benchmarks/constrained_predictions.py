@@ -7,8 +7,6 @@ number; their accuracies are made up (from the shipped predictor), which changes
 genomes, about what a search makes of a generation; the genomes are drawn before the clock starts.
 """
 
-import argparse
-import os
 import statistics
 import sys
 import time
@@ -17,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from common import options, pin
 
 from chamnet.predictors import AccuracyPredictor
 from chamnet.predictors.gp import Kernel, kernel_layout
@@ -29,15 +28,12 @@ BATCH = 4096
 
 def main() -> None:
     """Measure each step alone and all together."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--predictor", type=Path, help="fitted predictor; the shipped one by default")
     parser.add_argument("--points", type=int, help="networks of a made-up full Gaussian process instead")
     parser.add_argument("--networks", type=int, default=200_000)
     asked = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     space = load_space("chamnet-mobile")
     grid = unit_grid(space)
     macs = grid.tables([unit.macs for unit in grid.units])

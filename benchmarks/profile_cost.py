@@ -8,11 +8,11 @@ time up to the whole grid. Prints both, the ratio, and the share of the profile'
 since that is what a user waits for. About 3 minutes with a quick effort.
 """
 
-import argparse
 import sys
 import tempfile
 
 import numpy as np
+from common import options
 
 from chamnet.clock import Clock, SystemClock
 from chamnet.records import Item, Policy
@@ -24,9 +24,7 @@ AT_ONCE = 50
 
 def main() -> None:
     """Profile, measure a sample naively, print both."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--effort", default="quick")
     parser.add_argument("--backend", default="onnxruntime")
     parser.add_argument("--dtype", choices=("f32", "int8"), default="f32")

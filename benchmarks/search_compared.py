@@ -16,9 +16,7 @@ References:
 """
 
 import argparse
-import os
 import statistics
-import sys
 import time
 import warnings
 from collections import deque
@@ -31,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from common import options, pin, write
 
 from chamnet.quantities import Budget
 from chamnet.search import Constraint, ExactSearch, Metric, Problem, SearchSettings, evolve
@@ -206,8 +205,7 @@ def main() -> None:
     """Run every search at every budget with every seed, and print a table for each budget."""
     warnings.simplefilter("ignore")
     asked = _options()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     with Session.open(asked.db, target=asked.target, create=False) as session:
         scope = Scope.of(session)
     latency = Metric("latency_ms", scope.metrics.cost_tables["latency_ms"])
@@ -217,12 +215,12 @@ def main() -> None:
         assert accuracy is not None
         problem = Problem(scope.space, scope.accuracy.top1, (constraint,), separable=accuracy)
         optimum = ExactSearch(accuracy, [latency]).best([constraint]).top1
-        _write(
+        write(
             f"\n{limit:.3f} ms, optimum {optimum:.3f} %: CPU s to within {NEAR} points; points below after {asked.seconds:g} s"
         )
         for name in asked.only or SEARCHES:
             runs = [run(SEARCHES[name], problem, optimum, seed, asked.seconds) for seed in range(asked.seeds)]
-            _write(_row(name, runs))
+            write(_row(name, runs))
 
 
 def run(search: Search, problem: Problem, optimum: float, seed: int, seconds: float) -> Run:
@@ -244,9 +242,7 @@ def _row(name: str, runs: list[Run]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--db", type=Path, default=Path("chamnet.db"))
     parser.add_argument("--target")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -254,11 +250,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--budgets", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=list(SEARCHES))
     return parser.parse_args()
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ networks within the budget, as many as the evolution predicted.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from common import write
 
 from chamnet.clock import SystemClock
 from chamnet.quantities import ns_to_ms, parse_budget
@@ -34,16 +34,16 @@ def main() -> None:
     space = load_space("chamnet-mobile")
     grid = unit_grid(space)
     macs = Metric("macs", grid.tables([unit.macs for unit in grid.units]))
-    _write(_COLUMNS)
+    write(_COLUMNS)
     for landscape in range(options.landscapes):
         accuracy = made_up_accuracy(space, seed=landscape, amplitude=options.amplitude)
         for text in options.budgets:
             problem = Problem(space, accuracy, (Constraint(macs, parse_budget(text)),))
             row = compare(problem, seeds=options.seeds)
-            _write(f"{text:9s} {landscape:9d}  {row}")
+            write(f"{text:9s} {landscape:9d}  {row}")
     levels = space.sample(200_000, np.random.default_rng(0))
-    _write(f"predictor alone: {_per_second(lambda: accuracy(levels), len(levels)):,.0f} networks/s")
-    _write(f"MACs alone: {_per_second(lambda: macs.total(levels), len(levels)):,.0f} networks/s")
+    write(f"predictor alone: {_per_second(lambda: accuracy(levels), len(levels)):,.0f} networks/s")
+    write(f"MACs alone: {_per_second(lambda: macs.total(levels), len(levels)):,.0f} networks/s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +135,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--amplitude", type=float, default=0.6, help="of the smooth process, in points")
     parser.add_argument("--seeds", type=int, default=5)
     return parser.parse_args()
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@ Budgets are evenly spaced in log between the lowest and the highest latency that
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import Timed, options, pin, timed, write
 
 from chamnet.predictors.separable import Separable
 from chamnet.quantities import Budget
@@ -38,26 +36,17 @@ BUDGETS = 8
 FRONT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """What a call returned, and the median CPU time of its runs in s."""
-
-    value: Any
-    cpu_s: float
-
-
 def main() -> None:
     """Measure single searches, two budgets at once, fronts, the whole command, and evolution."""
     asked = _options()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     with Session.open(asked.db, target=asked.target, create=False) as session:
         scope = Scope.of(session)
     accuracy = scope.accuracy.separable
     assert accuracy is not None
     latency, params = (Metric(name, scope.metrics.cost_tables[name]) for name in ("latency_ms", "params"))
     limits = np.geomspace(latency.lowest, latency.highest, BUDGETS + 2)[1:-1]
-    _write(f"{scope.space.cardinality:.3g} networks, {latency.lowest:.3f} to {latency.highest:.3f} ms")
+    write(f"{scope.space.cardinality:.3g} networks, {latency.lowest:.3f} to {latency.highest:.3f} ms")
     _single(accuracy, latency, limits, asked.repeats)
     _two(accuracy, latency, params, limits, asked.repeats)
     for gap in (0.05, 0.0):
@@ -68,30 +57,30 @@ def main() -> None:
 
 
 def _single(accuracy: Separable, latency: Metric, limits: np.ndarray[Any, Any], repeats: int) -> None:
-    _write("\none budget          CPU s   top-1 %    gap  networks looked at")
+    write("\none budget          CPU s   top-1 %    gap  networks looked at")
     for limit in limits.tolist():
         constraint = _constraint(latency, limit)
-        run = _timed(lambda c=constraint: ExactSearch(accuracy, [latency]).best([c]), repeats)
+        run = timed(lambda c=constraint: ExactSearch(accuracy, [latency]).best([c]), repeats)
         _row(f"{limit:8.3f} ms", run)
 
 
 def _two(
     accuracy: Separable, latency: Metric, params: Metric, limits: np.ndarray[Any, Any], repeats: int
 ) -> None:
-    _write("\ntwo budgets         CPU s   top-1 %    gap  networks looked at")
+    write("\ntwo budgets         CPU s   top-1 %    gap  networks looked at")
     for limit in limits.tolist():
         alone = ExactSearch(accuracy, [latency]).best([_constraint(latency, limit)])
         needed = float(params.total(alone.levels)[0])
         fewer = 0.8 * needed + 0.2 * params.lowest  # so that both bind
         both = [_constraint(latency, limit), _constraint(params, fewer)]
-        run = _timed(lambda c=both: ExactSearch(accuracy, [latency, params]).best(c), repeats)
+        run = timed(lambda c=both: ExactSearch(accuracy, [latency, params]).best(c), repeats)
         _row(f"{limit:8.3f} ms, {fewer / 1e6:5.2f} M", run)
 
 
 def _front(accuracy: Separable, latency: Metric, gap: float, repeats: int) -> None:
-    run = _timed(lambda: pareto_front(accuracy, latency, points=FRONT, gap=gap), repeats)
+    run = timed(lambda: pareto_front(accuracy, latency, points=FRONT, gap=gap), repeats)
     worst = max(point.proven.gap for point in run.value)
-    _write(
+    write(
         f"\nfront of {FRONT} budgets, each certified to {gap:g} points: {run.cpu_s:.2f} s CPU, {len(run.value)} networks,"
         f" largest gap {worst:.4f}"
     )
@@ -110,13 +99,13 @@ def _command(db: Path, target: str | None, limit: float, repeats: int) -> None:
         start = time.perf_counter()
         run()
         walls.append(time.perf_counter() - start)
-    _write(f"whole command, start-up included: {statistics.median(walls):.2f} s wall")
+    write(f"whole command, start-up included: {statistics.median(walls):.2f} s wall")
 
 
 def _evolution(
     scope: Scope, accuracy: Separable, latency: Metric, limits: np.ndarray[Any, Any], seeds: int
 ) -> None:
-    _write("\nevolution, cold     gap to the optimum: median   largest   CPU s each")
+    write("\nevolution, cold     gap to the optimum: median   largest   CPU s each")
     for limit in limits.tolist():
         constraint = _constraint(latency, limit)
         best = ExactSearch(accuracy, [latency]).best([constraint]).top1
@@ -124,42 +113,26 @@ def _evolution(
         start = time.process_time()
         gaps = [best - evolve(problem, SearchSettings(seed=seed)).accuracy for seed in range(seeds)]
         each_s = (time.process_time() - start) / seeds
-        _write(f"{limit:8.3f} ms {statistics.median(gaps):33.4f} {max(gaps):9.4f} {each_s:12.2f}")
+        write(f"{limit:8.3f} ms {statistics.median(gaps):33.4f} {max(gaps):9.4f} {each_s:12.2f}")
 
 
 def _constraint(metric: Metric, limit: float) -> Constraint:
     return Constraint(metric, Budget(metric.name, limit, f"{limit:.4g}"))
 
 
-def _timed(call: Callable[[], Any], repeats: int) -> Timed:
-    taken, value = [], None
-    for _ in range(repeats):
-        start = time.process_time()
-        value = call()
-        taken.append(time.process_time() - start)
-    return Timed(value, statistics.median(taken))
-
-
-def _row(name: str, run: Timed) -> None:
-    proven: Proven = run.value
-    _write(f"{name:18s} {run.cpu_s:6.2f} {proven.top1:9.3f} {proven.gap:6.4f} {proven.listed:9,}")
+def _row(name: str, run: Timed[Proven]) -> None:
+    proven = run.value
+    write(f"{name:18s} {run.cpu_s:6.2f} {proven.top1:9.3f} {proven.gap:6.4f} {proven.listed:9,}")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--db", type=Path, default=Path("chamnet.db"))
     parser.add_argument("--target")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--skip-evolution", action="store_true")
     return parser.parse_args()
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

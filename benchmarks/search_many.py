@@ -7,14 +7,12 @@ of one core. What is kept in the store is used, as in any later call; the first 
 """
 
 import argparse
-import os
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
+from common import options, pin, timed, write
 
 from chamnet.ops import DType
 from chamnet.predictors import AccuracyPredictor
@@ -29,25 +27,23 @@ Made = TypeVar("Made")
 def main() -> None:
     """Time each part, then grids of platforms and budgets."""
     asked = _options()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    predictor, once_s = timed(AccuracyPredictor.load)
-    _write(f"once: accuracy predictor read, {len(predictor.pool)} known networks   {once_s:6.3f} s")
+    pin()
+    once = timed(AccuracyPredictor.load)
+    write(f"once: accuracy predictor read, {len(once.value.pool)} known networks   {once.cpu_s:6.3f} s")
     for table in asked.table:
-        _, first_s = timed(lambda t=table: scope_of(asked.db, asked.target, t))
-        scope, kept_s = timed(lambda t=table: scope_of(asked.db, asked.target, t))
-        latency = scope.metrics.cost_tables["latency_ms"]
+        first, again = (timed(lambda t=table: scope_of(asked.db, asked.target, t)) for _ in range(2))
+        latency = again.value.metrics.cost_tables["latency_ms"]
         reach = f"{latency.bounds()[0].min():.2f} to {latency.bounds()[1].max():.2f} ms"
-        _write(f"each platform: {table:18s} opened {first_s:6.3f} s, again {kept_s:6.3f} s   ({reach})")
-    _write("\nplatforms  budgets  pairs   all together    per pair   largest gap, points")
+        write(
+            f"each platform: {table:18s} opened {first.cpu_s:6.3f} s, again {again.cpu_s:6.3f} s   ({reach})"
+        )
+    write("\nplatforms  budgets  pairs   all together    per pair   largest gap, points")
     for platforms in range(1, len(asked.table) + 1):
         for budgets in asked.budgets:
-            gap, total_s = timed(
-                lambda p=platforms, b=budgets: search_all(asked.db, asked.target, asked.table[:p], b)
-            )
+            run = timed(lambda p=platforms, b=budgets: search_all(asked.db, asked.target, asked.table[:p], b))
             pairs = platforms * budgets
-            _write(
-                f"{platforms:9d} {budgets:8d} {pairs:6d} {total_s:12.2f} s {total_s / pairs:9.3f} s {gap:12.4f}"
+            write(
+                f"{platforms:9d} {budgets:8d} {pairs:6d} {run.cpu_s:12.2f} s {run.cpu_s / pairs:9.3f} s {run.value:12.4f}"
             )
 
 
@@ -73,27 +69,13 @@ def search_all(db: Path, target: str | None, tables: Sequence[str], budgets: int
     return max(gaps)
 
 
-def timed(make: Callable[[], Made]) -> tuple[Made, float]:
-    """Return what a call made, and its CPU time in s."""
-    start = time.process_time()
-    made = make()
-    return made, time.process_time() - start
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--db", type=Path, default=Path("chamnet.db"))
     parser.add_argument("--target")
     parser.add_argument("--table", action="append", required=True, metavar="RUNTIME:DTYPE")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1, 4, 16])
     return parser.parse_args()
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
