@@ -192,7 +192,7 @@ class _Group:
         deviation: Of the residuals, in log.
         points: Inducing points, scaled; none where the trend stands alone.
         weights: Of the kernel to them.
-        whitened, shrunk: Factors for the variance: `k - |whitened q|^2 + |shrunk q|^2`.
+        known: Factor of what the fitted rows tell: the variance is `k - |known q|^2`.
         own: What each fitted row adds to its own prediction and to its variance, shape `2 x n`.
     """
 
@@ -203,8 +203,7 @@ class _Group:
     deviation: float
     points: FloatArray
     weights: FloatArray
-    whitened: FloatArray
-    shrunk: FloatArray
+    known: FloatArray
     own: FloatArray
 
     def pack(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -236,7 +235,7 @@ class _Group:
         variance = float(residual.var()) + 1e-8
         if not process:
             none, no_rows = np.empty((0, x.shape[1])), np.empty((2, 0))
-            return cls(offset_ms, mean, scale, trend, variance**0.5, none, np.empty(0), none, none, no_rows)
+            return cls(offset_ms, mean, scale, trend, variance**0.5, none, np.empty(0), none, no_rows)
         if len(x) < _FEWEST:
             lengths, nugget, variance = np.full(x.shape[1], 4.0), 1e-4, max(variance, _UNKNOWN**2)
         else:
@@ -250,11 +249,12 @@ class _Group:
         left = np.clip(variance - (half**2).sum(axis=0), 0.0, None)  # what inducing points do not explain
         observed = noise**2 + nugget
         total = left + observed
-        inner = np.eye(len(points)) + (half / total) @ half.T
-        inner_root = np.linalg.cholesky(inner)
-        solved = np.linalg.solve(inner_root, (half / total) @ residual)
-        weights = np.linalg.solve(root.T, np.linalg.solve(inner_root.T, solved))
-        whitened = np.linalg.inv(root)
+        # `I - (I + half half.T / total)^-1`, by the eigenvectors: what is left of the prior in the posterior
+        power, directions = np.linalg.eigh((half / total) @ half.T)
+        power = np.maximum(power, 0.0)
+        solved = directions @ ((directions.T @ ((half / total) @ residual)) / (1 + power))
+        weights = np.linalg.solve(root.T, solved)
+        told = np.sqrt(power / (1 + power))[:, None] * directions.T
         smooth = cross.T @ weights
         own_mean = left / total * (residual - smooth)
         own_left = left * observed / np.where(total > 0, total, 1.0) - left
@@ -266,8 +266,7 @@ class _Group:
             variance**0.5,
             points,
             weights,
-            whitened,
-            np.linalg.solve(inner_root, whitened),
+            np.linalg.solve(root.T, told.T).T,
             np.stack([own_mean, own_left]),
         )
 
@@ -286,9 +285,7 @@ class _Group:
                 part = slice(start, start + _CHUNK)
                 near = self.deviation**2 * _matern(x[part], self.points)
                 log_ms[part] += near @ self.weights
-                variance[part] += ((near @ self.shrunk.T) ** 2).sum(1) - ((near @ self.whitened.T) ** 2).sum(
-                    1
-                )
+                variance[part] -= ((near @ self.known.T) ** 2).sum(axis=1)
             mine = np.flatnonzero(own >= 0)
             log_ms[mine] += self.own[0][own[mine]]
             variance[mine] += self.own[1][own[mine]]

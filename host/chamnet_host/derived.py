@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["kept_latency", "kept_tables"]
 
-_VERSION = 11  # of what is kept
+_VERSION = 12  # of what is kept
 
 
 def kept_latency(workspace: "Workspace") -> LatencyPredictor:
