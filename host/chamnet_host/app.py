@@ -3,67 +3,68 @@
 import logging
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 import chamnet
 from chamnet.errors import ChamNetError
-from chamnet_host.commands import (
-    accuracy,
-    compare,
-    devices,
-    explain,
-    export,
-    lut,
-    measure,
-    networks,
-    predict,
-    profile,
-    search,
-    space,
-    status,
-    verify,
-)
 from chamnet_host.output import print_error, print_error_json, print_text
 
-__all__ = ["app", "run"]
+__all__ = ["make_app", "run"]
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _UsageError: Any = (
     typer.BadParameter.__base__
 )  # click's, or that of the click which newer typers carry inside
 
-app = typer.Typer(
-    name="chamnet-host",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Which network is the most accurate that runs on a device within a budget, and how sure are we?"
-    "\n\nMeasure the device once, then ask as often as you like:"
-    "\n\n  chamnet-host profile               measure this machine's CPU (about a minute)"
-    "\n\n  chamnet-host search --budget 8ms   the best network within 8 ms on it"
-    "\n\n  chamnet-host verify best           measure the winner, beside its prediction",
+# in the order of the help; each is a module in `commands`
+_COMMANDS = (
+    "devices",
+    "profile",
+    "status",
+    "search",
+    "compare",
+    "verify",
+    "predict",
+    "explain",
+    "networks",
+    "measure",
+    "export",
 )
-for command in (
-    devices,
-    profile,
-    status,
-    search,
-    compare,
-    verify,
-    predict,
-    explain,
-    networks,
-    measure,
-    export,
-):
-    command.register(app)
-app.add_typer(lut.app, name="lut")
-app.add_typer(accuracy.app, name="accuracy")
-app.add_typer(space.app, name="space")
+_GROUPS = ("lut", "accuracy", "space")
+
+
+def make_app(only: str | None = None) -> typer.Typer:
+    """Return the command line.
+
+    Args:
+        only: The one command or group that will be asked for: loading the others takes half a second. None for all,
+            and where there is none of that name.
+    """
+    app = typer.Typer(
+        name="chamnet-host",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Which network is the most accurate that runs on a device within a budget, and how sure are we?"
+        "\n\nMeasure the device once, then ask as often as you like:"
+        "\n\n  chamnet-host profile               measure this machine's CPU (about a minute)"
+        "\n\n  chamnet-host search --budget 8ms   the best network within 8 ms on it"
+        "\n\n  chamnet-host verify best           measure the winner, beside its prediction",
+        callback=_common,
+    )
+    wanted = {only} if only in (*_COMMANDS, *_GROUPS) else {*_COMMANDS, *_GROUPS}
+    for name in _COMMANDS:
+        if name in wanted:
+            import_module(f"chamnet_host.commands.{name}").register(app)
+    for name in _GROUPS:
+        if name in wanted:
+            app.add_typer(import_module(f"chamnet_host.commands.{name}").app, name=name)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -72,7 +73,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -87,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code: 0 done, 1 a failure, 2 the user's mistake."""
     as_json = "--json" in arguments
     try:
-        code = app(list(arguments), standalone_mode=False)
+        command = next((word for word in arguments if not word.startswith("-")), None)
+        code = make_app(command)(list(arguments), standalone_mode=False)
     except ChamNetError as error:
         return _fail(str(error), type(error).__name__, error.exit_code, as_json)
     except _UsageError as error:  # unknown option or command, missing argument

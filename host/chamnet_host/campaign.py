@@ -7,15 +7,18 @@ command measures only what is not stored yet.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from chamnet.clock import Clock, SystemClock
 from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, TokenError
 from chamnet.lut import PASSING, Batch, Request, Store
 from chamnet.records import Item, Visit
 from chamnet.units import Unit
-from chamnet_host.client import DeviceClient
 from chamnet_host.reach import Connect
 from chamnet_host.regime import Regime
+
+if TYPE_CHECKING:
+    from chamnet_host.client import DeviceClient
 
 __all__ = ["Progress", "Tally", "resolve_units", "run_campaign"]
 
@@ -169,7 +172,7 @@ def resolve_units(
 
 def _measure(
     requests: Iterable[Request],
-    client: DeviceClient,
+    client: "DeviceClient",
     store: Store,
     *,
     lut_id: int,
@@ -203,7 +206,7 @@ def _measure(
 
 
 def _visits(
-    client: DeviceClient, request: Request, backend: str, tally: Tally, clock: Clock
+    client: "DeviceClient", request: Request, backend: str, tally: Tally, clock: Clock
 ) -> Iterator[Visit]:
     """Yield the visits of a request, waiting for a turn while another host measures on the device."""
     for tries_left in reversed(range(_BUSY_TRIES)):

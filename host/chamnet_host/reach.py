@@ -3,19 +3,20 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from chamnet_host.client import DeviceClient
 from chamnet_host.profiles import DeviceProfile
-from chamnet_host.transport.choice import transport_of
+
+if TYPE_CHECKING:
+    from chamnet_host.client import DeviceClient
 
 __all__ = ["Connect", "KeptConnection", "connect"]
 
-Connect = Callable[[], AbstractContextManager[DeviceClient]]
+Connect = Callable[[], AbstractContextManager["DeviceClient"]]
 
 
 @contextmanager
-def connect(device: DeviceProfile) -> Iterator[DeviceClient]:
+def connect(device: DeviceProfile) -> Iterator["DeviceClient"]:
     """Open a connection to a device's agent, starting one on this machine if need be, and end both.
 
     Raises:
@@ -23,6 +24,10 @@ def connect(device: DeviceProfile) -> Iterator[DeviceClient]:
         TokenError: There is no token, or the agent refuses it.
         ConfigError: The device cannot be reached that way at all.
     """
+    # gRPC takes a fifth of a second to load, and not every command connects
+    from chamnet_host.client import DeviceClient
+    from chamnet_host.transport.choice import transport_of
+
     transport = transport_of(device)
     try:
         connection = transport.open()
@@ -47,7 +52,7 @@ class KeptConnection:
         self._client: DeviceClient | None = None
 
     @contextmanager
-    def __call__(self) -> Iterator[DeviceClient]:
+    def __call__(self) -> Iterator["DeviceClient"]:
         """Lend the connection to a step."""
         if self._client is None:
             self._held = ExitStack()

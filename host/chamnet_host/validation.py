@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +24,11 @@ from chamnet.predictors.verdict import Judged, Known
 from chamnet.records import Item, Policy, Visit
 from chamnet.space import spread_sizes
 from chamnet.units import Granularity
-from chamnet_host.client import DeviceClient
 from chamnet_host.reach import KeptConnection
 from chamnet_host.workspace import Workspace
+
+if TYPE_CHECKING:
+    from chamnet_host.client import DeviceClient
 
 __all__ = ["Validation", "draw_networks", "validate"]
 
@@ -179,7 +182,7 @@ class _Run:
         self._progress = progress
 
     def whole(
-        self, client: DeviceClient, networks: Sequence[Network], visits: int
+        self, client: "DeviceClient", networks: Sequence[Network], visits: int
     ) -> dict[str, tuple[float, ...]]:
         """Return the visits of each network in ms, in the order they were made."""
         prefix = f"{self._platform.digest}/validate/{self._seed}"
@@ -207,7 +210,7 @@ class _Run:
             taken.setdefault(each.key, []).append(visit_ms(each.visit) * at_usual_speed)
         return {digest: tuple(visits_ms) for digest, visits_ms in taken.items() if len(visits_ms) > 1}
 
-    def naive_sums(self, client: DeviceClient, networks: Sequence[Network]) -> dict[str, dict[str, float]]:
+    def naive_sums(self, client: "DeviceClient", networks: Sequence[Network]) -> dict[str, dict[str, float]]:
         """Return, by network, what naive tables sum up to: every unit a file of its own, alone in a hot loop."""
         units = {u.key for n in networks for g in _NAIVE.values() for u in n.units(g)}
         keys = sorted(units)
@@ -230,7 +233,9 @@ class _Run:
     def _isolated_id(self, key: str, number: int) -> str:
         return f"{self._platform.digest}/isolated/{hashlib.sha256(key.encode()).hexdigest()[:16]}/{number}"
 
-    def _measure(self, client: DeviceClient, requests: Sequence[Request], kind: ItemKind, what: str) -> None:
+    def _measure(
+        self, client: "DeviceClient", requests: Sequence[Request], kind: ItemKind, what: str
+    ) -> None:
         store, lut_id = self._workspace.store, self._lut_id
         done, failed = store.visit_ids(lut_id), store.failed_items(lut_id)
         total = sum(len(request.items) for request in requests)

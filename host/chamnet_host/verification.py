@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chamnet.errors import DeviceError, NotProfiledError, UnsupportedOpError
 from chamnet.lut import NETWORK_POLICY, Platform, Request, Row, loop_request
@@ -13,9 +13,11 @@ from chamnet.lut.table import summarise
 from chamnet.networks import Network
 from chamnet.records import Item, Visit
 from chamnet.stats import split_half
-from chamnet_host.client import DeviceClient
 from chamnet_host.prediction import Prediction, predict
 from chamnet_host.workspace import Workspace
+
+if TYPE_CHECKING:
+    from chamnet_host.client import DeviceClient
 
 __all__ = ["Verification", "measure_model", "verify"]
 
@@ -87,7 +89,7 @@ def verify(
     return [_verification(p, taken[p.network.digest], regimes, platform) for p in predictions]
 
 
-def _measured_on(workspace: Workspace, client: DeviceClient) -> tuple[Platform, Regimes]:
+def _measured_on(workspace: Workspace, client: "DeviceClient") -> tuple[Platform, Regimes]:
     """Return what is measured on, and how its visits compare; a target without a table has nothing to compare with."""
     try:
         return workspace.platform_measured(client), workspace.latency.regimes
@@ -127,7 +129,7 @@ def measure_model(
     return row, split_half(row.visits_ms), platform
 
 
-def _measure(client: DeviceClient, request: Request, platform: Platform) -> list[Visit]:
+def _measure(client: "DeviceClient", request: Request, platform: Platform) -> list[Visit]:
     made = client.measure(request.items, request.policy, backend=platform.backend)
     visits = {visit.visit_id: visit for visit in made}
     return [visits[item.visit_id] for item in request.items]

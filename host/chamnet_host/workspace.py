@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from chamnet.errors import ConfigError, NotProfiledError
 from chamnet.lut import LatencyTable, Platform, Row, Store, calibration_networks
@@ -19,10 +19,12 @@ from chamnet.predictors.latency import LatencyPredictor
 from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_grid
 from chamnet.units import Granularity
 from chamnet_host.accuracies import load_predictor
-from chamnet_host.client import DeviceClient
 from chamnet_host.derived import kept_latency, kept_tables
 from chamnet_host.profiles import DeviceProfile, find_profile
 from chamnet_host.reach import connect
+
+if TYPE_CHECKING:
+    from chamnet_host.client import DeviceClient
 
 __all__ = ["Workspace"]
 
@@ -132,7 +134,7 @@ class Workspace:
         """Close the store."""
         self.store.close()
 
-    def connect(self) -> AbstractContextManager[DeviceClient]:
+    def connect(self) -> AbstractContextManager["DeviceClient"]:
         """Open a connection to the target's agent, starting one on this machine if need be.
 
         Raises:
@@ -141,7 +143,7 @@ class Workspace:
         """
         return connect(self.device)
 
-    def connect_measured(self) -> AbstractContextManager[DeviceClient]:
+    def connect_measured(self) -> AbstractContextManager["DeviceClient"]:
         """Open a connection as `connect` does, to an agent with as many threads as made the table, if there is one.
 
         Raises:
@@ -153,7 +155,7 @@ class Workspace:
         except NotProfiledError:
             return self.connect()
 
-    def platform_now(self, client: DeviceClient) -> Platform:
+    def platform_now(self, client: "DeviceClient") -> Platform:
         """Return the platform that the target's agent measures on now, with the workspace's backend.
 
         Raises:
@@ -170,7 +172,7 @@ class Workspace:
             )
         return platform
 
-    def platform_measured(self, client: DeviceClient) -> Platform:
+    def platform_measured(self, client: "DeviceClient") -> Platform:
         """Return the platform of the target's table, if the agent measures on the same now.
 
         Raises:

@@ -30,3 +30,8 @@ def loaded_by(module: str) -> set[str]:
 )
 def test_importing_an_application_loads_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
     assert loaded_by(module) & set(heavy) == set()
+
+
+@pytest.mark.parametrize("command", ["search", "compare", "predict", "explain"])
+def test_commands_that_only_ask_the_store_load_no_grpc(command: str) -> None:
+    assert loaded_by(f"chamnet_host.commands.{command}") & {"grpc", *HEAVY_FOR_HOST} == set()
