@@ -16,6 +16,7 @@ from chamnet_host.options import (
     Dtype,
     Mismatch,
     Networks,
+    Predictor,
     Profiles,
     Seed,
     SpaceName,
@@ -46,6 +47,7 @@ def verify_command(
     space: SpaceName = SPACE,
     db: Db = DB,
     profiles: Profiles = None,
+    predictor: Predictor = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -64,6 +66,7 @@ def verify_command(
         seed=seed,
         backend=backend,
         dtype=dtype,
+        predictor=predictor,
         allow_version_mismatch=allow_version_mismatch,
     ) as session:
         chosen = read_networks(networks, session.space, session.store.get(LAST_SEARCH))
