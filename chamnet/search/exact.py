@@ -2,12 +2,13 @@
 
 Each resolution is a problem of its own; what is found in one prunes the others. The one of the highest bound goes on:
 
-1. Prices for the budgets give an upper bound, good networks on both sides of the budgets, and the arcs that no better
-   network uses. A line takes the place of the logarithm of the MACs, and moves to where it lowers the bound.
+1. Prices for the budgets give an upper bound. A line takes the place of the logarithm of the MACs, and moves to where it
+   lowers the bound. The best path through each arc is a network, too: the good ones are taken, and arcs whose best path is
+   not good enough go. A price bounds all networks at any budget, so the next search begins with what the last ones found.
 2. What is left of a budget is counted in bins, few at first, then more: a tighter bound, and fewer arcs.
 3. The networks that may still be better are listed with their exact sums. Where none was left out, the best is proven.
 
-The ideas are those of [Handler1980]_ and [Irnich2005]_; see `relaxation` and `labels`.
+The ideas are those of [Handler1980]_ and [Irnich2005]_; see `relaxation`, `prices`, `bins` and `labels`.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,12 @@ import numpy.typing as npt
 
 from chamnet.errors import InfeasibleBudgetError
 from chamnet.predictors.separable import Separable
+from chamnet.search.bins import BinnedBound
 from chamnet.search.constraints import Constraint, Metric
 from chamnet.search.feasible import find_footholds, refusal, within
 from chamnet.search.labels import Enumerator
-from chamnet.search.relaxation import BinnedBound, Detours, Relaxation, line_above, priced
+from chamnet.search.prices import priced
+from chamnet.search.relaxation import Detours, Relaxation, line_above
 from chamnet.search.trellis import Trellis
 from chamnet.space import CostTables, Levels
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chamnet.search.relaxation import BinnedBound
+from chamnet.search.bins import BinnedBound
 from chamnet.search.trellis import Layer, Trellis
 
 __all__ = ["Enumerated", "Enumerator"]
