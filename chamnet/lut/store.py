@@ -163,6 +163,14 @@ class Store:
         for row in self.query(query, (lut_id, kind, kind)):
             yield StoredVisit(row[0], row[1], row[2], row[3], _unpack(row[4:]))
 
+    def unit_keys(self, lut_id: int) -> list[str]:
+        """Return the keys of the units visited, each once."""
+        rows = self.query(
+            "SELECT key FROM item WHERE kind = 'unit' AND id IN (SELECT item_id FROM visit WHERE lut_id = ?)",
+            (lut_id,),
+        )
+        return [row[0] for row in rows]
+
     def visit_ids(self, lut_id: int) -> set[str]:
         """Return the ids of all stored visits of a table."""
         return {row[0] for row in self.query("SELECT visit_id FROM visit WHERE lut_id = ?", (lut_id,))}
@@ -229,10 +237,11 @@ class Store:
         )
         return [row[0] for row in rows]
 
-    def cache(self, key: str, value: bytes, *, replaces: str) -> None:
-        """Keep derived data, dropping what was kept under keys that start with `replaces`."""
+    def cache(self, key: str, value: bytes, *, replaces: str | None = None) -> None:
+        """Keep derived data, dropping what was kept under the key, and under keys that start with `replaces`."""
         with self.transaction() as db:
-            db.execute("DELETE FROM derived WHERE substr(key, 1, ?) = ?", (len(replaces), replaces))
+            if replaces is not None:
+                db.execute("DELETE FROM derived WHERE substr(key, 1, ?) = ?", (len(replaces), replaces))
             db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (key, value))
 
     def state(self, lut_id: int, networks: Collection[str] = ()) -> str:

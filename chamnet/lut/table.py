@@ -17,7 +17,7 @@ from chamnet.lut.regimes import Observed, Regimes
 from chamnet.lut.store import ItemKind, Store, StoredVisit
 from chamnet.quantities import ns_to_ms
 from chamnet.records import Mode, Visit
-from chamnet.units import Granularity, Unit
+from chamnet.units import Unit
 
 __all__ = ["LatencyTable", "Row", "RowState", "family_of", "summarise", "visit_ms"]
 
@@ -144,11 +144,6 @@ class LatencyTable:
             regimes=regimes,
         )
 
-    @property
-    def granularity(self) -> Granularity:
-        """What its units are: `block` where one of them is of several operators."""
-        return "block" if any(len(Unit.parse(key).ops) > 1 for key in self.units) else "op"
-
     @cached_property
     def noop_ms(self) -> float:
         """Median of the empty model over all units; 0 if none ran."""
@@ -166,9 +161,8 @@ def visit_ms(visit: Visit) -> float:
     clock's. Wall clock otherwise.
     """
     samples_ns = visit.cpu_samples_ns or visit.samples_ns
-    return ns_to_ms(
-        sum(samples_ns) / len(samples_ns)
-    )  # whole numbers: exact, and ten times as fast as `mean`
+    # whole numbers: exact, and far faster than `mean`
+    return ns_to_ms(sum(samples_ns) / len(samples_ns))
 
 
 def family_of(kind: ItemKind, key: str) -> str:

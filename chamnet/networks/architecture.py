@@ -48,6 +48,11 @@ class Stage:
     kernel: int = 3
     se: bool = False
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Expansion, filters, blocks, kernel, and squeeze-excite as 0 or 1: what a space may leave open, in its order."""
+        return (self.expansion, self.filters, self.blocks, self.kernel, int(self.se))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:

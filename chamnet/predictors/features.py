@@ -96,11 +96,7 @@ class Structure:
         rows = []
         for arch in architectures:
             self._check(arch.family, len(arch.stages))
-            inner = (
-                number
-                for s in arch.stages
-                for number in (s.expansion, s.filters, s.blocks, s.kernel, int(s.se))
-            )
+            inner = (number for stage in arch.stages for number in stage.numbers)
             rows.append([arch.resolution, arch.stem, *inner, arch.head])
         return np.array(rows, dtype=np.int64).reshape(-1, len(self.names))
 

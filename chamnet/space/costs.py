@@ -44,9 +44,8 @@ class CostTables:
     def total(self, levels: Levels) -> FloatArray:
         """Return the cost of each genome, shape `n`."""
         flat, strides = self._flat
-        places = (strides @ levels.T.astype(strides.dtype)).astype(
-            np.intp
-        )  # link x n; exact in floating point, and fast
+        # link x n; the product is exact in floating point, and fast
+        places = (strides @ levels.T.astype(strides.dtype)).astype(np.intp)
         total = np.zeros(len(levels))
         for table, at in zip(flat, places, strict=True):
             total += table.take(at)

@@ -49,12 +49,8 @@ class StageAxes:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axes in canonical order."""
+        """The axes in canonical order, as `Stage.numbers`."""
         return (self.expansion, self.filters, self.blocks, self.kernel, self.se)
-
-    def values(self, stage: Stage) -> tuple[int, ...]:
-        """Return a stage's value on each of the axes."""
-        return (stage.expansion, stage.filters, stage.blocks, stage.kernel, int(stage.se))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +160,7 @@ class SearchSpace:
         for stage, axes in zip(architecture.stages, self.stages, strict=True):
             if stage.stride != axes.stride:
                 raise ConfigError(f"not in {self.name}: {axes.filters.name.split('.')[0]} has another stride")
-        pairs = zip(architecture.stages, self.stages, strict=True)
-        inner = (value for stage, axes in pairs for value in axes.values(stage))
+        inner = (number for stage in architecture.stages for number in stage.numbers)
         values = (architecture.resolution, architecture.stem, *inner, architecture.head)
         for axis, value in zip(self.axes, values, strict=True):
             if value not in axis.values:

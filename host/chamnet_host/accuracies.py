@@ -73,7 +73,7 @@ def keep_predictor(store: Store, name: str, predictor: AccuracyPredictor) -> Non
     """
     if not name or "/" in name or name.endswith(".npz"):
         raise ConfigError(f"predictor name {name!r}: give a plain name such as mine, or a file with -o")
-    store.cache(_PREDICTOR + name, predictor.pack(), replaces=f"{_PREDICTOR}{name}\0")
+    store.cache(_PREDICTOR + name, predictor.pack())
 
 
 def load_predictor(store: Store | None, name: str | Path | None) -> AccuracyPredictor:

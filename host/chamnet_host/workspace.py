@@ -17,7 +17,7 @@ from chamnet.ops import DType
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_grid
-from chamnet.units import Granularity
+from chamnet.units import Granularity, Unit
 from chamnet_host.accuracies import load_predictor
 from chamnet_host.derived import kept_latency, kept_tables
 from chamnet_host.profiles import DeviceProfile, find_profile
@@ -232,7 +232,10 @@ class Workspace:
         key = f"granularity:{self.measured[1].digest}:{self.space.name}:{self.space.dtype}"
         held = self.store.get(key)
         if held is None:
-            return self.table.granularity
+            joined = (key for key in self.store.unit_keys(self.measured[0]) if "+" in key)
+            units = (Unit.parse(key) for key in joined)
+            blocks = any(len(unit.ops) > 1 and unit.dtype == self.space.dtype for unit in units)
+            return "block" if blocks else "op"
         return "block" if held == "block" else "op"
 
     @cached_property
