@@ -84,7 +84,10 @@ def complete(folder: Path, ask: Callable[..., Any], before: list[str]) -> None:
     assert after[: len(before)] == before
     assert len(set(after)) == len(after)
     assert body["visits"]["planned"] == len([visit for visit in after if "!" not in visit])
-    assert body["visits"]["stored"] == len([visit for visit in after[len(before) :] if "!" not in visit])
+    visits, complete_before = body["visits"], len([visit for visit in before if "!" not in visit])
+    # The last commit of a killed host may show only when the next one opens the file, so it says what it found.
+    assert complete_before <= visits["stored_before"] <= complete_before + 1
+    assert visits["stored"] == visits["planned"] - visits["stored_before"]
     (table,) = ask("status", cwd=folder)["tables"]
     assert table["failures"] == {}
 
