@@ -192,6 +192,50 @@ class GaussianProcess:
         """Return the model with the same numbers on other data; arguments as the attributes."""
         return replace(self, features=features, log_macs=log_macs, targets=targets, recipes=recipes)
 
+    def believing(self, features: FloatArray, log_macs: FloatArray, recipe: int) -> "GaussianProcess":
+        """Return the model as if networks had come to what it predicts for them: means stay, variances shrink near them.
+
+        Args:
+            features: Shape `n x d`.
+            log_macs: Shape `n`.
+            recipe: Recipe number.
+        """
+        if not len(features):
+            return self
+        mean, _ = self.posterior(features, log_macs, recipe)
+        return self.on(
+            np.concatenate([self.features, features]),
+            np.concatenate([self.log_macs, log_macs]),
+            np.concatenate([self.targets, mean]),
+            np.concatenate([self.recipes, np.full(len(features), recipe)]),
+        )
+
+    def joint(
+        self, features: FloatArray, log_macs: FloatArray, recipe: int = NO_RECIPE
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return mean, shape `n`, and covariance, shape `n x n`, without noise; arguments as of `posterior`."""
+        cross = self._covariance(features, log_macs, recipe)
+        trend = self.trend
+        tilt = trend.slope_sd**2 * np.outer(log_macs - trend.centre, log_macs - trend.centre)
+        offset = self.offset_sd**2 if recipe != NO_RECIPE else 0.0
+        prior = trend.level_sd**2 + tilt + offset
+        prior += self.structure_sd**2 * self.kernel.correlate(features, features)
+        return self._prior_mean(log_macs) + cross @ self.weights, prior - cross @ self._precision @ cross.T
+
+    def left_out(self, groups: IntArray) -> FloatArray:
+        """Return the mean for each network of the pool without the rows of its group, eq. 5.12 of [Rasmussen2006].
+
+        The numbers of the model stay. Rows of one network, such as its seeds, form a group.
+
+        Args:
+            groups: A number for each row, shape `n`.
+        """
+        residuals = np.empty(len(self.targets))
+        for group in np.unique(groups):
+            rows = np.flatnonzero(groups == group)
+            residuals[rows] = np.linalg.solve(self._precision[np.ix_(rows, rows)], self.weights[rows])
+        return self.targets - residuals
+
     def posterior(
         self, features: FloatArray, log_macs: FloatArray, recipe: int = NO_RECIPE
     ) -> tuple[FloatArray, FloatArray]:

@@ -20,7 +20,7 @@ __all__ = ["Training", "TrainingLog", "pool_of"]
 _TABLE = """
 CREATE TABLE IF NOT EXISTS training (
     id INTEGER PRIMARY KEY, network TEXT NOT NULL, dataset TEXT NOT NULL, recipe TEXT NOT NULL, seed INTEGER NOT NULL,
-    name TEXT NOT NULL, architecture TEXT NOT NULL, top1 REAL NOT NULL, source TEXT NOT NULL,
+    name TEXT NOT NULL, architecture TEXT NOT NULL, status TEXT NOT NULL, top1 REAL, source TEXT NOT NULL,
     UNIQUE (network, dataset, recipe, seed))
 """
 
@@ -33,7 +33,7 @@ class Training:
         name: Of the network, for people.
         architecture: Of the network; batch and element type do not matter.
         dataset, recipe, seed: What it was trained on, how, and from which random numbers.
-        top1: Accuracy on data not trained on, in percent.
+        top1: Accuracy on data not trained on, in percent; None where the loss diverged, which is an outcome, too.
         source: Where the figure comes from.
     """
 
@@ -42,8 +42,13 @@ class Training:
     dataset: str
     recipe: str
     seed: int
-    top1: float
+    top1: float | None
     source: str
+
+    @property
+    def status(self) -> str:
+        """`ok` or `diverged`."""
+        return "diverged" if self.top1 is None else "ok"
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -80,17 +85,18 @@ class TrainingLog:
                 ).fetchone()
                 if row is None:
                     text = json.dumps(training.architecture.to_dict())
-                    facts = (training.name, text, training.top1, training.source)
+                    facts = (training.name, text, training.status, training.top1, training.source)
                     db.execute(
-                        "INSERT INTO training (network, dataset, recipe, seed, name, architecture, top1, source)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO training (network, dataset, recipe, seed, name, architecture, status, top1, source)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (network, *rest, *facts),
                     )
                     added += 1
                 elif row[0] != training.top1:
                     raise ConfigError(
                         f"{training.name} trained on {training.dataset} with {training.recipe}, seed {training.seed}, is"
-                        f" stored with {row[0]:g} % (from {row[1]}), not {training.top1:g} %; give another seed or recipe"
+                        f" stored with {_shown(row[0])} (from {row[1]}), not {_shown(training.top1)}; give another seed or"
+                        " recipe"
                     )
         return added
 
@@ -118,10 +124,12 @@ class TrainingLog:
 def pool_of(trainings: Sequence[Training], space: SearchSpace) -> Pool:
     """Return the pool of those trainings whose networks lie in a space; a network has a row for each seed.
 
+    Trainings that diverged are left out.
+
     Raises:
         ConfigError: None does, or they are of several datasets.
     """
-    inside = [training for training in trainings if _inside(training.architecture, space)]
+    inside = [each for each in trainings if each.top1 is not None and _inside(each.architecture, space)]
     datasets = sorted({training.dataset for training in inside})
     if not inside:
         raise ConfigError(
@@ -140,9 +148,13 @@ def pool_of(trainings: Sequence[Training], space: SearchSpace) -> Pool:
         names=[training.name for training in inside],
         recipes=[training.recipe for training in inside],
         sources={recipe: "; ".join(sorted(found)) for recipe, found in sources.items()},
-        top1=[training.top1 for training in inside],
+        top1=[training.top1 for training in inside if training.top1 is not None],
         dataset=datasets[0],
     )
+
+
+def _shown(top1: float | None) -> str:
+    return "a diverged loss" if top1 is None else f"{top1:g} %"
 
 
 def _inside(architecture: Architecture, space: SearchSpace) -> bool:

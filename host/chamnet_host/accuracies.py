@@ -12,7 +12,7 @@ from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.trainings import Training
 from chamnet.space import SearchSpace
 
-__all__ = ["keep_predictor", "load_predictor", "read_trainings"]
+__all__ = ["check_name", "keep_predictor", "load_predictor", "read_trainings"]
 
 _SHOWN = 5  # mistakes named at a time
 _PREDICTOR = "predictor:"  # before a name, as the key in the store
@@ -71,9 +71,18 @@ def keep_predictor(store: Store, name: str, predictor: AccuracyPredictor) -> Non
     Raises:
         ConfigError: The name looks like a file's.
     """
+    check_name(name)
+    store.cache(_PREDICTOR + name, predictor.pack())
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no predictor can be kept under.
+
+    Raises:
+        ConfigError: The name looks like a file's.
+    """
     if not name or "/" in name or name.endswith(".npz"):
         raise ConfigError(f"predictor name {name!r}: give a plain name such as mine, or a file with -o")
-    store.cache(_PREDICTOR + name, predictor.pack())
 
 
 def load_predictor(store: Store | None, name: str | Path | None) -> AccuracyPredictor:

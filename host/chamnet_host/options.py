@@ -11,13 +11,16 @@ from chamnet.units import Granularity
 __all__ = [
     "AsJson",
     "Backend",
+    "Dataset",
     "Db",
+    "Device",
     "Dtype",
     "Granular",
     "Mismatch",
     "Networks",
     "Predictor",
     "Profiles",
+    "RecipeName",
     "Seed",
     "SpaceName",
     "Target",
@@ -32,6 +35,20 @@ Target = Annotated[
         help="Device profile or HOST:PORT of a running agent. Default: the last one profiled, else local.",
         show_default=False,
     ),
+]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        help="fashion-mnist, cifar10, cifar100, digits, each with :FOLDER where it lies elsewhere, or folder:FOLDER with"
+        " train/CLASS/*.jpg and val/CLASS/*.jpg.",
+    ),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="How networks are trained: fashion-quick, ... or a .toml file.")
+]
+Device = Annotated[
+    str, typer.Option("--device", help="What trainings compute on: auto, cpu, cuda, cuda:1, ...")
 ]
 Db = Annotated[Path, typer.Option("--db", help="The store; one file per workspace.")]
 SpaceName = Annotated[

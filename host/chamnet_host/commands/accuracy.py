@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -11,17 +11,20 @@ from chamnet.lut import Store
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.gp import KernelName
 from chamnet.predictors.trainings import TrainingLog, pool_of
-from chamnet.quantities import format_count
 from chamnet.space import load_space
 from chamnet_host.accuracies import keep_predictor, load_predictor, read_trainings
+from chamnet_host.accuracy_text import report_predictor
+from chamnet_host.commands.accuracy_build import build
 from chamnet_host.options import DB, SPACE, AsJson, Db, Predictor, Seed, SpaceName
-from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
+from chamnet_host.output import note, print_json, print_text, progress_bar
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, help="How good the accuracy predictor is, bringing accuracies, fitting to them."
+    no_args_is_help=True,
+    help="How good the accuracy predictor is; training networks or bringing accuracies, and fitting to them.",
 )
+app.command()(build)
 
 
 @app.command()
@@ -125,39 +128,7 @@ def fit(
 
 
 def _report(predictor: AccuracyPredictor, as_json: bool, command: str) -> None:
-    summary = predictor.summary()
     if as_json:
-        print_json(command, {"summary": summary})
+        print_json(command, {"summary": predictor.summary()})
         return
-    _report_pool(predictor, summary)
-    validation = predictor.validation
-    scores = [("one network left out", validation.one_out)]
-    scores += [(f"family left out: {name}", score) for name, score in validation.families.items()]
-    scores += [(f"outside the structure: {name}", score) for name, score in validation.beyond.items()]
-    rows = [
-        (
-            name,
-            str(score.count),
-            f"{score.mae:.2f}",
-            f"{score.bias:+.2f}",
-            f"{score.tau:.2f}",
-            f"{100 * score.coverage_naive:.0f} %",
-            f"{100 * score.coverage:.0f} %",
-        )
-        for name, score in scores
-    ]
-    print_table(("test", "networks", "error", "bias", "tau", "naive 90 %", "90 %"), rows)
-    print_text(
-        "errors in points of top-1; tau ranks; the last columns say how many fall into the 90 % interval"
-    )
-
-
-def _report_pool(predictor: AccuracyPredictor, summary: dict[str, Any]) -> None:
-    lowest, highest = (format_count(macs) for macs in predictor.macs_range)
-    print_text(
-        f"{summary['networks']} networks, {summary['dataset']} top-1 at {summary['precision']}, {lowest} to {highest} MACs,"
-        f" {summary['kernel']} kernel"
-    )
-    for name, recipe in summary["recipes"].items():
-        default = " (default)" if name == predictor.default_recipe else ""
-        print_text(f"  recipe {name}{default}: {recipe['networks']} networks, {recipe['source']}")
+    report_predictor(predictor)
