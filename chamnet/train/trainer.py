@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from chamnet.train.recipe import Optimiser, Recipe
 __all__ = ["evaluate", "load_trained", "train"]
 
 _SPLIT_SEED = 20_181_221  # puts training images aside, the same ones for every training
+_UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 _EVALUATED = 512  # images at a time
 
 
@@ -212,7 +214,7 @@ class _Run:
             return
         try:
             held = torch.load(path, map_location=self._device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, KeyError, ValueError):
+        except _UNREADABLE:
             return  # cut off while it was written, before this was atomic, or of another version: start anew
         if held.get("job") != self._job.key:
             return
@@ -282,7 +284,7 @@ def load_trained(path: Path) -> Trained:
         module.load_state_dict(held["state_dict"])
         training = json.loads(held["training"])
         mean, deviation = held["mean"], held["deviation"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (*_UNREADABLE, TypeError) as error:
         raise ConfigError(f"{path}: no trained network ({error}); `chamnet-host train` writes one") from error
     return Trained(module.eval(), architecture, mean, deviation, training)
 

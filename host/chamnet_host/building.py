@@ -256,13 +256,12 @@ class Build:
             self._model = fit_gp(pool, kernel=self.plan.kernel, seed=self.plan.seed)
             self._fitted_at = len(known)
             self._near = self._neighbours(self._model)
+            rng = np.random.default_rng((self.plan.seed, 1))
+            self._regret = expected_regret(self._model, self._candidates(set())[1], rng=rng)
         self._model = self._model.on(pool.features, pool.log_macs, pool.log_error, pool.recipe_numbers)
         numbers = {name: i for i, name in enumerate(dict.fromkeys(pool.names))}
         left_out = self._model.left_out(np.array([numbers[name] for name in pool.names]))
         self._rmse = float(np.sqrt(np.mean((from_log_error(left_out) - pool.top1) ** 2)))
-        candidates = self._candidates(set())[1]
-        rng = np.random.default_rng((self.plan.seed, 1))
-        self._regret = expected_regret(self._model, candidates, rng=rng)
 
     def _next(self, running: Sequence[tuple[bytes, int]]) -> Job | None:
         """Return the next training; None where nothing is left to train."""
