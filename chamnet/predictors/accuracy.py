@@ -135,7 +135,9 @@ class AccuracyPredictor:
         name, number = self.resolve_recipe(recipe)
         features = self.pool.structure.scale(values)
         mean, variance = self.model.posterior(features, log_macs, number)
-        margin = Z90 * np.sqrt(variance + self.model.noise_sd**2 + self._spread(features, number))
+        margin = Z90 * np.sqrt(
+            variance + self.model.noise_variance(mean, number) + self._spread(features, number)
+        )
         distance = self.model.nearest(features)
         known = np.logical_and(self.pool.structure.conforms(values), inside)
         return AccuracyPrediction(
@@ -215,7 +217,9 @@ class AccuracyPredictor:
             "offsets_log_error": {name: model.offset(i) for i, name in enumerate(self.pool.recipe_names)},
             "offset_sd": model.offset_sd,
             "structure_sd": model.structure_sd,
+            "own_sd": model.own_sd,
             "noise_sd": model.noise_sd,
+            "seed_noise": model.seeds.to_dict(),
             "slope": model.line()[1],
             "length_scales": dict(zip(names, model.kernel.scales.tolist(), strict=True)),
             "validation": asdict(self.validation),

@@ -14,6 +14,7 @@ from chamnet.errors import ConfigError, StoreError
 from chamnet.predictors.features import Structure
 from chamnet.predictors.gp import GaussianProcess, Kernel, Trend, kernel_layout
 from chamnet.predictors.pool import Pool
+from chamnet.predictors.seeds import SeedNoise
 from chamnet.predictors.validation import Validation
 
 __all__ = ["SHIPPED", "load", "pack", "save", "unpack"]
@@ -46,7 +47,9 @@ def pack(model: GaussianProcess, pool: Pool, validation: Validation, seed: int) 
         "trend": asdict(model.trend),
         "structure_sd": model.structure_sd,
         "offset_sd": model.offset_sd,
+        "own_sd": model.own_sd,
         "noise_sd": model.noise_sd,
+        "seed_noise": model.seeds.to_dict(),
         "structure": pool.structure.to_dict(),
         "names": pool.names,
         "recipes": pool.recipes,
@@ -141,6 +144,8 @@ def _build(about: dict[str, Any], arrays: dict[str, Any]) -> tuple[GaussianProce
         structure_sd=about["structure_sd"],
         offset_sd=about["offset_sd"],
         noise_sd=about["noise_sd"],
+        own_sd=about.get("own_sd", 0.0),  # the shipped one was fitted before there was any
+        seeds=SeedNoise.from_dict(about["seed_noise"]) if "seed_noise" in about else SeedNoise(),
         features=features,
         log_macs=pool.log_macs,
         targets=pool.log_error,

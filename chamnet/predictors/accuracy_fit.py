@@ -6,6 +6,7 @@ default, dimension-scaled [Hvarfner2024]_; on variances the spread is 1 and the 
 - structure: 0.1, which is 3 points at 70 % top-1;
 - recipe offset: 0.07, or 2 points at 70 %. Two families cannot tell it; leaving one out costs 2 to 4 points, of
   which a part is structure;
+- a recipe's own structure, where networks were trained with several: 0.3 of the shared one;
 - noise: 0.008, or 0.25 points at 70 %: seeds differ by 0.14 to 0.26 points.
 
 The slope on log-MACs is normal around one deviation of log error for one of log-MACs, half of that its own
@@ -37,6 +38,7 @@ try:
     from botorch.utils.sampling import manual_seed
     from gpytorch.constraints import GreaterThan
     from gpytorch.priors import LogNormalPrior
+    from linear_operator.operators import DiagLinearOperator
 except ImportError as error:
     raise ConfigError(
         f"fitting needs torch, botorch and gpytorch ({error}); pip install chamnet[fit]"
@@ -47,6 +49,7 @@ __all__ = ["Scaling", "fit_accuracy", "fit_default", "fit_gp", "fit_model"]
 FloatArray = npt.NDArray[np.float64]
 
 _STRUCTURE_SD, _OFFSET_SD, _NOISE_SD = 0.1, 0.07, 0.008  # modes, in log error
+_OWN = 0.3  # mode of a recipe's own structure over the shared one: the two rank alike at a correlation of 0.9
 _SLOPE, _SLOPE_SD, _LEVEL_SD = 1.0, 0.5, 1.0  # scaled: in deviations of the pool
 _SPREAD = 1.0  # of the logarithm of a variance
 _STARTS, _MANY = 4, 100  # the likelihood of few trainings has several modes
@@ -115,6 +118,7 @@ def fit_gp(
     layout = kernel_layout(kernel, pool.structure.feature_names)
     scales = model.shape.lengthscale.detach().numpy().ravel()[list(layout.scale_of)]
     slope = y_sd / scaling.t_sd
+    structure_sd = math.sqrt(model.structure.outputscale.item()) * y_sd
     return GaussianProcess(
         kernel=Kernel(name=kernel, scales=scales, parts=layout.parts),
         trend=Trend(
@@ -124,7 +128,9 @@ def fit_gp(
             slope=_SLOPE * slope,
             slope_sd=_SLOPE_SD * slope,
         ),
-        structure_sd=math.sqrt(model.structure.outputscale.item()) * y_sd,
+        structure_sd=structure_sd,
+        own_sd=math.sqrt(model.own.outputscale.item()) * structure_sd if model.own is not None else 0.0,
+        seeds=pool.seed_noise,
         offset_sd=math.sqrt(model.offsets.outputscale.item()) * y_sd,
         noise_sd=math.sqrt(model.likelihood.noise.item()) * y_sd,
         features=pool.features,
@@ -192,8 +198,11 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
         inputs = scaling.inputs(pool.features, pool.log_macs, pool.recipe_numbers)
         targets = torch.tensor((pool.log_error - scaling.y_mean) / scaling.y_sd)
         noise = _prior(_NOISE_SD / scaling.y_sd)
-        likelihood = gpytorch.likelihoods.GaussianLikelihood(
-            noise_prior=noise, noise_constraint=GreaterThan(1e-6, transform=None, initial_value=noise.mode)
+        constraint = GreaterThan(1e-6, transform=None, initial_value=noise.mode)
+        likelihood = gpytorch.likelihoods.GaussianLikelihood(noise_prior=noise, noise_constraint=constraint)
+        relative = pool.seed_noise.relative(pool.log_error, pool.recipe_numbers)
+        likelihood.noise_covar = _Noise(
+            torch.tensor(relative), noise_prior=noise, noise_constraint=constraint
         )
         # The prior mean of the slope is known, so it is taken off the targets.
         self._macs_column = pool.features.shape[1]
@@ -202,6 +211,9 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
         self.structure = _scaled(self.shape, _STRUCTURE_SD / scaling.y_sd)
         same = _SameRecipe(active_dims=(self._macs_column + 1,))
         self.offsets = _scaled(same, _OFFSET_SD / scaling.y_sd)
+        self.own = (
+            _scaled(_SameRecipe(active_dims=(self._macs_column + 1,)), _OWN) if pool.shares_networks else None
+        )
         self.tilt = gpytorch.kernels.LinearKernel(active_dims=(self._macs_column,))
         self.tilt.variance = _SLOPE_SD**2
         self.tilt.raw_variance.requires_grad_(False)
@@ -209,9 +221,26 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
 
     def forward(self, x: torch.Tensor) -> Any:
         """Return the prior at scaled inputs, shape `n x (d + 2)`."""
-        covariance = self.structure(x) + self.offsets(x) + self.tilt(x)
+        structure = self.structure(x)
+        if self.own is not None:
+            structure = structure.to_dense() * (1 + self.own(x).to_dense())
+        covariance = structure + self.offsets(x) + self.tilt(x)
         covariance = covariance + _LEVEL_SD**2 * torch.ones(len(x), len(x), dtype=x.dtype)
         return gpytorch.distributions.MultivariateNormal(torch.zeros_like(x[:, 0]), covariance)
+
+
+class _Noise(gpytorch.likelihoods.noise_models.HomoskedasticNoise):  # type: ignore[misc]  # no types
+    """Noise whose variance is a learned number times a known one for each training."""
+
+    def __init__(self, relative: torch.Tensor, **options: Any) -> None:
+        super().__init__(**options)
+        self._relative = relative
+
+    def forward(self, *params: Any, shape: torch.Size | None = None, **options: Any) -> Any:
+        """Return the diagonal of the noise; other inputs than the trainings have the usual one."""
+        if shape is None or shape[-1] != len(self._relative):
+            return super().forward(*params, shape=shape, **options)
+        return DiagLinearOperator(self.noise * self._relative)
 
 
 class _Shape(gpytorch.kernels.Kernel):  # type: ignore[misc]  # no types

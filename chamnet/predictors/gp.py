@@ -2,24 +2,30 @@
 
 The model of negative log error `y` of network `i`, trained with recipe `r`:
 
-    y = level + slope * (log_macs - centre) + offset[r] + f(features) + noise
+    y = level + slope * (log_macs - centre) + offset[r] + f(features) + own[r](features) + noise
 
 `level`, `slope` and each `offset` have normal priors, and `f` is a Gaussian process, so the whole is one
-Gaussian process with a linear mean. Standard deviations are in log error: 0.03 is about 1 point at 70 % top-1.
+Gaussian process with a linear mean. `own[r]` is a Gaussian process of each recipe, like `f`: with a cheap and an expensive
+recipe in one pool the two share what `f` is of both (intrinsic coregionalisation [Bonilla2008]_); it is zero unless
+networks were trained with several recipes. The variance of the noise may differ from one training to the next
+(`chamnet.predictors.seeds`). Standard deviations are in log error: 0.03 is about 1 point at 70 % top-1.
 
 References:
     [Rasmussen2006] Rasmussen and Williams: Gaussian Processes for Machine Learning. MIT Press 2006.
+    [Bonilla2008] Multi-task Gaussian Process Prediction. NIPS 2007.
     [Dai2019] ChamNet: Towards Efficient Network Design through Platform-Aware Model Adaptation. CVPR 2019.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from chamnet.predictors.seeds import SeedNoise
 
 __all__ = [
     "NO_RECIPE",
@@ -170,7 +176,9 @@ class GaussianProcess:
     Attributes:
         kernel: Of the structure term.
         trend: Linear term.
-        structure_sd, offset_sd, noise_sd: Standard deviations of `f`, of recipe offsets, of noise.
+        structure_sd, offset_sd, noise_sd: Standard deviations of `f`, of recipe offsets, of the usual noise.
+        own_sd: Standard deviation of each recipe's own structure.
+        seeds: How the noise differs between trainings.
         features: Shape `n x d`.
         log_macs, targets: Shape `n`; targets are negative log errors.
         recipes: Recipe number of each network, shape `n`.
@@ -185,6 +193,8 @@ class GaussianProcess:
     log_macs: FloatArray
     targets: FloatArray
     recipes: IntArray
+    own_sd: float = 0.0
+    seeds: SeedNoise = field(default_factory=SeedNoise)
 
     def on(
         self, features: FloatArray, log_macs: FloatArray, targets: FloatArray, recipes: IntArray
@@ -217,9 +227,9 @@ class GaussianProcess:
         cross = self._covariance(features, log_macs, recipe)
         trend = self.trend
         tilt = trend.slope_sd**2 * np.outer(log_macs - trend.centre, log_macs - trend.centre)
-        offset = self.offset_sd**2 if recipe != NO_RECIPE else 0.0
+        offset, own = (0.0, 0.0) if recipe == NO_RECIPE else (self.offset_sd**2, self.own_sd**2)
         prior = trend.level_sd**2 + tilt + offset
-        prior += self.structure_sd**2 * self.kernel.correlate(features, features)
+        prior += (self.structure_sd**2 + own) * self.kernel.correlate(features, features)
         return self._prior_mean(log_macs) + cross @ self.weights, prior - cross @ self._precision @ cross.T
 
     def left_out(self, groups: IntArray) -> FloatArray:
@@ -272,6 +282,16 @@ class GaussianProcess:
         level = trend.level + trend.level_sd**2 * float(self.weights.sum())
         return level - slope * trend.centre + self.offset(recipe), slope
 
+    def structure_weights(self, recipe: int) -> FloatArray:
+        """Return what correlations with the pool are summed with to give the structure term of a recipe, shape `n`."""
+        same = (self.recipes == recipe).astype(np.float64)
+        weights: FloatArray = (self.structure_sd**2 + self.own_sd**2 * same) * self.weights
+        return weights
+
+    def noise_variance(self, value: FloatArray, recipe: npt.ArrayLike) -> FloatArray:
+        """Return the variance of the noise at negative log errors, shape `n`, by recipe number."""
+        return self.noise_sd**2 * self.seeds.relative(value, recipe)
+
     def offset(self, recipe: int) -> float:
         """Return the posterior mean of a recipe's offset, in log error."""
         return self.offset_sd**2 * float(self.weights[self.recipes == recipe].sum())
@@ -279,8 +299,8 @@ class GaussianProcess:
     @cached_property
     def _precision(self) -> FloatArray:
         same = self.recipes[:, None] == self.recipes
-        covariance = self._shared(self.features, self.log_macs) + self.offset_sd**2 * same
-        covariance += self.noise_sd**2 * np.eye(len(self.targets))
+        covariance = self._known_covariance(self.features, self.log_macs, same)
+        covariance[np.diag_indices_from(covariance)] += self.noise_variance(self.targets, self.recipes)
         inverse: FloatArray = np.linalg.inv(covariance)
         return inverse
 
@@ -289,23 +309,23 @@ class GaussianProcess:
 
     def _prior_variance(self, log_macs: FloatArray, recipe: int) -> FloatArray:
         tilted = (self.trend.slope_sd * (log_macs - self.trend.centre)) ** 2
-        offset = self.offset_sd**2 if recipe != NO_RECIPE else 0.0
-        variance: FloatArray = self.trend.level_sd**2 + tilted + self.structure_sd**2 + offset
+        own = self.offset_sd**2 + self.own_sd**2 if recipe != NO_RECIPE else 0.0
+        variance: FloatArray = self.trend.level_sd**2 + tilted + self.structure_sd**2 + own
         return variance
 
     def _covariance(self, features: FloatArray, log_macs: FloatArray, recipe: int) -> FloatArray:
-        covariance: FloatArray = self._shared(features, log_macs) + self.offset_sd**2 * (
-            self.recipes == recipe
-        )
-        return covariance
+        return self._known_covariance(features, log_macs, self.recipes == recipe)
 
-    def _shared(self, features: FloatArray, log_macs: FloatArray) -> FloatArray:
-        """Return the covariance with the pool that does not hang on the recipe, shape `n x len(pool)`."""
+    def _known_covariance(
+        self, features: FloatArray, log_macs: FloatArray, same: npt.NDArray[np.bool_]
+    ) -> FloatArray:
+        """Return the covariance with the pool, shape `n x len(pool)`; `same` tells where the recipe is the same."""
         trend = self.trend
         tilt = trend.slope_sd**2 * np.outer(log_macs - trend.centre, self.log_macs - trend.centre)
-        structure = self.structure_sd**2 * self.kernel.correlate(features, self.features)
-        shared: FloatArray = trend.level_sd**2 + tilt + structure
-        return shared
+        structure = self.structure_sd**2 + self.own_sd**2 * same
+        covariance: FloatArray = structure * self.kernel.correlate(features, self.features)
+        covariance += trend.level_sd**2 + tilt + self.offset_sd**2 * same
+        return covariance
 
     def nearest(self, features: FloatArray, recipe: int | None = None) -> FloatArray:
         """Return the distance to the nearest network of the pool, or of one recipe; shape `n`.

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from chamnet.networks import Architecture, PublishedNetwork, load_all
 from chamnet.predictors.features import Structure
+from chamnet.predictors.seeds import SeedNoise, learn_seed_noise
 from chamnet.space import load_space
 
 __all__ = [
@@ -30,6 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 POOL_FAMILIES = ("chamnet", "mobilenet-v2")
 BEYOND_FAMILIES = ("mnasnet",)
 
+_FEWEST_SHARED = 5  # networks with several recipes
 _CEILING = 100.5  # a little above 100 %, so that a perfect network has a finite log error
 
 
@@ -109,6 +111,19 @@ class Pool:
     def log_error(self) -> FloatArray:
         """What is modelled: `-log(100.5 - top1)`, shape `n`."""
         return to_log_error(self.top1)
+
+    @cached_property
+    def seed_noise(self) -> SeedNoise:
+        """How the noise differs between trainings, as networks with several seeds tell."""
+        return learn_seed_noise(self.log_error, self.names, self.recipe_numbers)
+
+    @cached_property
+    def shares_networks(self) -> bool:
+        """Whether enough networks were trained with several recipes to tell what those have in common."""
+        recipes: dict[str, set[str]] = {}
+        for name, recipe in zip(self.names, self.recipes, strict=True):
+            recipes.setdefault(name, set()).add(recipe)
+        return sum(len(each) > 1 for each in recipes.values()) >= _FEWEST_SHARED
 
     def subset(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> "Pool":
         """Return some of the networks."""

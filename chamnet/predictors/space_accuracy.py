@@ -103,6 +103,11 @@ class SpaceAccuracy:
         return intercept - slope * float(np.log(self.space.batch)), slope
 
     @cached_property
+    def _weights(self) -> FloatArray:
+        """What correlations with the pool are summed with, shape `len(pool)`."""
+        return self.predictor.model.structure_weights(self.predictor.resolve_recipe(self.recipe)[1])
+
+    @cached_property
     def terms(self) -> tuple[Term, ...] | None:
         """The parts that add up, with `line`, to negative log error; None where the kernel is not additive.
 
@@ -143,7 +148,7 @@ class SpaceAccuracy:
         columns = tuple(column for _, column, _ in axes)
         levels[:, columns] = grid
         correlation = model.kernel.correlate_part(part, self._features(levels), model.features)
-        table = model.structure_sd**2 / len(model.kernel.parts) * correlation @ model.weights
+        table = correlation @ self._weights / len(model.kernel.parts)
         return Term(columns, table.reshape(sizes))
 
     @cached_property
@@ -207,7 +212,7 @@ class SpaceAccuracy:
             [column for _, column, _ in chosen],
             [table.astype(np.float32) for table in tables],
             (profile_scale(model.kernel.name) * right).astype(np.float32),
-            (model.structure_sd**2 * model.weights).astype(np.float32),
+            self._weights.astype(np.float32),
         )
 
     def _scaled(self, column: int, size: int) -> FloatArray:

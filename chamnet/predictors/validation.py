@@ -172,11 +172,11 @@ def _predict(model: GaussianProcess, held: Pool, recipe: int, near: float) -> _H
     share = np.ones(len(held))
     if recipe != NO_RECIPE:
         share = spread_share(model.nearest(held.features, recipe), near)
-    noise = model.noise_sd**2
     assumed = int(np.bincount(model.recipes).argmax()) if recipe == NO_RECIPE else recipe
     naive_mean, naive_variance = model.posterior(held.features, held.log_macs, assumed)
-    naive = _inside(held.log_error, naive_mean, naive_variance + noise)
-    return _Held(held.log_error, mean, variance + noise, model.offset_sd**2 * share, naive)
+    naive = _inside(held.log_error, naive_mean, naive_variance + model.noise_variance(naive_mean, assumed))
+    noisy = variance + model.noise_variance(mean, recipe)
+    return _Held(held.log_error, mean, noisy, model.offset_sd**2 * share, naive)
 
 
 def _inside(known: FloatArray, mean: FloatArray, variance: FloatArray) -> FloatArray:

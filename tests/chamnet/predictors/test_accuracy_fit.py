@@ -13,9 +13,9 @@ from chamnet.networks import find
 from chamnet.predictors import AccuracyPredictor
 from chamnet.predictors.features import Structure
 from chamnet.predictors.gp import NO_RECIPE, KernelName
-from chamnet.predictors.pool import Pool, from_log_error, published_pool
+from chamnet.predictors.pool import Pool, from_log_error, macs_of, published_pool
 from chamnet.predictors.validation import Score
-from chamnet.space import load_space
+from chamnet.space import draw_tilted, load_space
 
 # torch takes seconds to import, so the fast tests must not do it while they are collected
 pytestmark = pytest.mark.slow
@@ -130,3 +130,78 @@ def test_without_torch_the_error_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install chamnet[fit]" in done.stdout, done.stderr
+
+
+def two_recipes(cheap: int, dear: int) -> tuple[Pool, Pool]:
+    """Return trainings with a cheap and a dear recipe, and what others would have come to with the dear one."""
+    space = load_space("chamnet-mobile-28")
+    levels = draw_tilted(space, cheap + 40, np.random.default_rng(0))
+    architectures = [space.architecture(genome) for genome in space.genomes(levels)]
+    structure = Structure.of(space)
+    features = structure.scale(structure.values(architectures))
+    log_macs = np.log([macs_of(architecture) for architecture in architectures])
+    shape = 0.15 * (np.sin(4 * features[:, 0]) + np.cos(3 * features[:, 4]) + features[:, 8])
+    own = 0.03 * np.sin(5 * features[:, 3])
+    noise = np.random.default_rng(1).normal(0, 0.004, len(levels))
+    better = -2.0 + 0.15 * (log_macs - 14) + shape
+    rows = [(i, "cheap", better[i] - 0.4) for i in range(cheap)]
+    rows += [(i, "dear", better[i] + own[i]) for i in range(dear)]
+    others = [(i, "dear", better[i] + own[i]) for i in range(cheap, cheap + 40)]
+
+    def pool(chosen: list[tuple[int, str, float]]) -> Pool:
+        return Pool.of(
+            structure,
+            [architectures[i] for i, _, _ in chosen],
+            names=[str(i) for i, _, _ in chosen],
+            recipes=[recipe for _, recipe, _ in chosen],
+            sources={"cheap": "here", "dear": "here"},
+            top1=[float(from_log_error(value + noise[i])) for i, _, value in chosen],
+            dataset="digits",
+        )
+
+    return pool(rows), pool(others)
+
+
+def test_a_cheap_recipe_helps_to_predict_a_dear_one(fit: ModuleType) -> None:
+    both, held = two_recipes(cheap=60, dear=12)
+    dear = both.subset(np.flatnonzero(np.array(both.recipes) == "dear"))
+    assert both.shares_networks
+    assert not dear.shares_networks
+    model, alone = (fit.fit_gp(pool, kernel="matern", starts=1) for pool in (both, dear))
+    assert 0 < model.own_sd < model.structure_sd
+    assert alone.own_sd == 0
+    errors = []
+    for fitted, pool in ((model, both), (alone, dear)):
+        mean, _ = fitted.posterior(held.features, held.log_macs, pool.recipe_names.index("dear"))
+        errors.append(np.abs(from_log_error(mean) - held.top1).mean())
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_numpy_scores_two_recipes_as_gpytorch_does(fit: ModuleType) -> None:
+    torch = pytest.importorskip("torch")
+    pool, held = two_recipes(cheap=20, dear=8)
+    model, scaling = fit.fit_model(pool, kernel="additive", seed=0, starts=1)
+    ours = fit.fit_gp(pool, kernel="additive", seed=0, starts=1)
+    for recipe in (0, 1):
+        inputs = scaling.inputs(held.features, held.log_macs, np.full(len(held), recipe))
+        with torch.no_grad():
+            theirs = model(inputs)
+        expected, spread = ours.posterior(held.features, held.log_macs, recipe)
+        mean = (theirs.mean.numpy() + inputs[:, -2].numpy()) * scaling.y_sd + scaling.y_mean
+        assert mean == pytest.approx(expected, abs=1e-5)
+        assert theirs.variance.numpy() * scaling.y_sd**2 == pytest.approx(spread, rel=1e-3)
+
+
+def test_a_space_is_predicted_for_the_recipe_asked(fit: ModuleType) -> None:
+    pool, _ = two_recipes(cheap=20, dear=8)
+    model = fit.fit_gp(pool, kernel="additive", starts=1)
+    predictor = AccuracyPredictor(model=model, pool=pool, validation=SHIPPED.validation)
+    space = load_space("chamnet-mobile-28")
+    levels = draw_tilted(space, 30, np.random.default_rng(5))
+    architectures = [space.architecture(genome) for genome in space.genomes(levels)]
+    for recipe in ("cheap", "dear"):
+        fast = predictor.for_space(space, recipe=recipe)
+        assert fast.separable is not None
+        slow = predictor.predict(architectures, recipe).top1
+        assert fast.top1(levels) == pytest.approx(slow, abs=1e-3)
+        assert fast.separable.top1(levels) == pytest.approx(slow, abs=1e-6)
