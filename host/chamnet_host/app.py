@@ -31,9 +31,14 @@ _COMMANDS = (
     "explain",
     "networks",
     "measure",
+    "train",
     "export",
 )
 _GROUPS = ("lut", "accuracy", "space")
+_STOPPED = {  # what is said after Ctrl-C, by command
+    "profile": "what was measured is stored, the same command continues",
+    "train": "the same command goes on after the last epoch that ended",
+}
 
 
 def make_app(only: str | None = None) -> typer.Typer:
@@ -86,8 +91,8 @@ def _common(
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code: 0 done, 1 a failure, 2 the user's mistake."""
     as_json = "--json" in arguments
+    command = next((word for word in arguments if not word.startswith("-")), None)
     try:
-        command = next((word for word in arguments if not word.startswith("-")), None)
         code = make_app(command)(list(arguments), standalone_mode=False)
     except ChamNetError as error:
         return _fail(str(error), type(error).__name__, error.exit_code, as_json)
@@ -104,8 +109,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _fail(f"the answer cannot be written: {error.strerror}", "OSError", 1, as_json=False)
     if code == _INTERRUPTED:
-        goes_on = ", the same command continues" if "profile" in arguments else ""
-        return _fail(f"stopped; what was measured is stored{goes_on}", "Interrupted", 1, as_json)
+        kept = _STOPPED.get(command or "", "what was measured is stored")
+        return _fail(f"stopped; {kept}", "Interrupted", 1, as_json)
     return code if isinstance(code, int) else 0
 
 

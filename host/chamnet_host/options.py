@@ -18,6 +18,7 @@ __all__ = [
     "Granular",
     "Mismatch",
     "Networks",
+    "OneNetwork",
     "Predictor",
     "Profiles",
     "RecipeName",
@@ -110,6 +111,12 @@ Networks = Annotated[
     typer.Argument(
         help="Published name, genome, JSON file of a search or an architecture, or best.",
         metavar="NETWORK...",
+    ),
+]
+OneNetwork = Annotated[
+    str,
+    typer.Argument(
+        help="Published name, genome, JSON file of a search or an architecture, or best.", metavar="NETWORK"
     ),
 ]
 

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from chamnet.errors import ConfigError
+from chamnet.lut import Store
 from chamnet.networks import Architecture, Network, find, load_all
 from chamnet.space import SearchSpace
 
-__all__ = ["LAST_SEARCH", "published_networks", "read_networks"]
+__all__ = ["LAST_SEARCH", "is_published", "published_networks", "read_network", "read_networks"]
 
 LAST_SEARCH = "last_search"  # where a workspace keeps what `search` found
 
@@ -32,6 +34,39 @@ def read_networks(texts: list[str], space: SearchSpace, last_search: str | None)
             cast = network.cast(space.dtype)
             networks.setdefault(cast.digest, cast)
     return list(networks.values())
+
+
+def read_network(text: str, space: SearchSpace, db: Path) -> Network:
+    """Return the one network that a word means; see `read_networks`.
+
+    Args:
+        text: The word.
+        space: Of genomes.
+        db: The store of the last search, which need not be there.
+
+    Raises:
+        ConfigError: The word means no network, or several.
+        StoreError: The store cannot be read.
+    """
+    last_search = None
+    if db.exists():
+        with Store.open(db) as store:
+            last_search = store.get(LAST_SEARCH)
+    networks = read_networks([text], space, last_search)
+    if len(networks) > 1:
+        names = ", ".join(each.name for each in networks)
+        raise ConfigError(
+            f"{text}: holds {len(networks)} networks, one is wanted, such as best:1 or a genome: {names}"
+        )
+    return networks[0]
+
+
+def is_published(network: Network) -> bool:
+    """Return whether a network is a published one, of its name and structure."""
+    published = load_all().get(network.name)
+    return published is not None and published.architecture == replace(
+        network.architecture, batch=published.architecture.batch, dtype=published.architecture.dtype
+    )
 
 
 def published_networks(space: SearchSpace) -> list[Network]:

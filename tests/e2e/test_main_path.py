@@ -53,7 +53,7 @@ def test_a_users_own_model_is_measured(ask: Ask, profiled: Path, tmp_path: Path)
     assert ask("measure", model, "--visits", "3", cwd=profiled)["measured_ms"] > 0
 
 
-@pytest.mark.parametrize("form", ["onnx", "torch"])
+@pytest.mark.parametrize("form", ["onnx", "tflite", "torch"])
 def test_a_network_is_exported(ask: Ask, cli: Run, tmp_path: Path, form: str) -> None:
     body = ask("export", "chamnet-f", "--format", form, "-o", f"f.{form}", cwd=tmp_path)
     assert (tmp_path / body["file"]).stat().st_size == body["bytes"] > 5e6

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from chamnet.errors import ConfigError
 from chamnet.networks import find
 from chamnet.space import load_space
-from chamnet_host.subjects import read_networks
+from chamnet_host.subjects import is_published, read_network, read_networks
 
 SPACE = load_space("chamnet-mobile")
 GENOME = SPACE.genome(find("chamnet-c").architecture)
@@ -54,3 +55,23 @@ def test_a_file_that_holds_no_network_is_explained(tmp_path: Path, text: str) ->
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"x\.json"):
         read_networks([str(path)], SPACE, None)
+
+
+def test_one_network_is_one(tmp_path: Path) -> None:
+    assert read_network("chamnet-c", SPACE, tmp_path / "none.db").name == "chamnet-c"
+    answers = [
+        {"network": name, "architecture": find(name).architecture.to_dict()}
+        for name in ("chamnet-c", "chamnet-d")
+    ]
+    found = tmp_path / "found.json"
+    found.write_text(json.dumps({"answers": answers}))
+    with pytest.raises(ConfigError, match=r"holds 2 networks, one is wanted, .*: chamnet-c, chamnet-d"):
+        read_network(str(found), SPACE, tmp_path / "none.db")
+
+
+def test_a_published_network_is_one_by_name_and_structure() -> None:
+    network = find("chamnet-c").build()
+    assert is_published(network)
+    assert is_published(network.cast("int8"))
+    assert not is_published(SPACE.decode(GENOME))
+    assert not is_published(replace(find("chamnet-d").build(), name="chamnet-c"))

@@ -1,22 +1,25 @@
 """`chamnet-host export`: a network as a model file."""
 
+from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chamnet.errors import ConfigError, StoreError
-from chamnet.lut import Store
-from chamnet.models import onnx_model, random_weights
+from chamnet.errors import ConfigError
 from chamnet.networks import Network
 from chamnet.space import load_space
+from chamnet_host.exports import FORMATS, facts_path, trained_network, write_random, write_trained
 from chamnet_host.options import DB, SPACE, AsJson, Db, Seed, SpaceName
-from chamnet_host.output import print_json, print_text
-from chamnet_host.subjects import LAST_SEARCH, read_networks
+from chamnet_host.output import print_json, print_text, progress_bar
+from chamnet_host.subjects import is_published, read_network
+
+if TYPE_CHECKING:
+    from chamnet.train.trainer import Trained
+    from chamnet_host.export_check import Verdict
 
 __all__ = ["register"]
-
-_FORMATS = ("onnx", "torch")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,65 +28,155 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    network: Annotated[
-        str, typer.Argument(help="Published name, genome, JSON file of a search or an architecture, or best.")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
-    format_: Annotated[
-        str, typer.Option("--format", "-f", help="onnx (runs at once) or torch (to train).")
+    network: Annotated[
+        str | None,
+        typer.Argument(
+            help="Published name, genome, JSON file of a search or an architecture, or best. Default: that of --weights.",
+            metavar="NETWORK",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", "-f", help="onnx, tflite (both run at once), or torch (to train)."),
     ] = "onnx",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that `train` wrote. Default: random weights, from the seed.",
+            metavar="FILE.pt",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            help="Run the file on test images of this dataset (2,000 at most), and compare it with the trained network:"
+            " named as for `train --dataset`.",
+            metavar="DATASET",
+            show_default=False,
+        ),
+    ] = None,
     space: SpaceName = SPACE,
     db: Db = DB,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write a network as an ONNX model, or as a torch checkpoint to train.
+    r"""Write a network as an ONNX or TFLite model, or as a torch checkpoint to train.
 
-    Weights are random (from the seed): latency does not depend on them, accuracy comes from training. A torch
-    file holds `architecture` (as JSON text) and `state_dict`, for `chamnet.models.torch_module.ChainModule`.
+    Weights are random, since latency does not depend on them, or those of --weights. Then FILE.json beside the model says
+    what goes in: each channel, from 0 to 1, minus `mean`, divided by `deviation`. A torch file holds `architecture` (as
+    JSON text) and `state_dict`, for `chamnet.models.torch_module.ChainModule`.
 
-    Example: `chamnet-host export best -o best.onnx`
+    Example: `chamnet-host export best -o best.onnx`, or
+    `chamnet-host export --weights best.pt --check fashion-mnist -f tflite -o best.tflite`
     """
-    if format_ not in _FORMATS:
-        raise ConfigError(f"unknown format {format_!r}; known: {', '.join(_FORMATS)}")
-    last_search = None
-    if db.exists():
-        with Store.open(db) as store:
-            last_search = store.get(LAST_SEARCH)
-    chosen = read_networks([network], load_space(space), last_search)
-    if len(chosen) > 1:
-        names = ", ".join(each.name for each in chosen)
-        raise ConfigError(
-            f"{network}: holds {len(chosen)} networks, export takes one, such as best:1 or a genome: {names}"
-        )
-    try:
-        (_write_onnx if format_ == "onnx" else _write_torch)(chosen[0], output, seed)
-    except OSError as error:
-        raise StoreError(
-            f"{output}: cannot be written ({error.strerror}); choose another file with -o"
-        ) from error
-    size = output.stat().st_size
-    if as_json:
-        body = {"network": chosen[0].name, "format": format_, "file": str(output), "bytes": size}
-        print_json("export", {**body, "architecture": chosen[0].architecture.to_dict()})
+    if form not in FORMATS:
+        raise ConfigError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
+    chosen = None if network is None else read_network(network, load_space(space), db)
+    if weights is not None:
+        _export_trained(weights, output, form=form, named=chosen, check=check, as_json=as_json)
         return
-    print_text(f"{output}: {chosen[0].name}, {format_}, {size / 1e6:.1f} MB")
+    if chosen is None:
+        raise ConfigError(
+            "which network? Name one, or give --weights FILE.pt that `chamnet-host train` wrote"
+        )
+    if check is not None:
+        raise ConfigError("--check goes with --weights: random weights name classes at random")
+    write_random(chosen, output, form=form, seed=seed)
+    if as_json:
+        print_json("export", _body(chosen, form, output))
+        return
+    print_text(_line(chosen, form, output))
 
 
-def _write_onnx(network: Network, path: Path, seed: int) -> None:
-    path.write_bytes(onnx_model(network.blocks, random_weights(network.blocks, seed=seed)))
+def _export_trained(
+    weights: Path, output: Path, *, form: str, named: Network | None, check: str | None, as_json: bool
+) -> None:
+    if find_spec("torch") is None:
+        raise ConfigError("--weights needs PyTorch: pip install 'chamnet[train]'")
+    from chamnet.train.datasets import load_dataset
+    from chamnet.train.trainer import load_trained
+
+    trained = load_trained(weights)
+    network = trained_network(trained, weights)
+    if named is not None:
+        _check_same(named, network, weights)
+        network = replace(network, name=named.name)
+    verdict = None
+    if check is None:
+        write_trained(trained, weights, output, form=form)
+    else:
+        from chamnet_host.export_check import check_classes, check_export
+
+        dataset = load_dataset(check)
+        check_classes(trained, dataset)
+        write_trained(trained, weights, output, form=form)
+        with progress_bar("check", unit="images") as show:
+            verdict = check_export(
+                output,
+                form,
+                trained=trained,
+                dataset=dataset,
+                progress=lambda done, total: show(done, total, ""),
+            )
+    if as_json:
+        body = {**_body(network, form, output), **_trained_body(trained, output, form, verdict)}
+        print_json("export", body)
+        return
+    print_text(_line(network, form, output))
+    _report_trained(trained, output, form, verdict)
 
 
-def _write_torch(network: Network, path: Path, seed: int) -> None:
-    import json
+def _check_same(named: Network, network: Network, weights: Path) -> None:
+    """Refuse weights of another network.
 
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise ConfigError("--format torch needs PyTorch: pip install 'chamnet[torch]'") from error
-    from chamnet.models.torch_module import ChainModule
+    Raises:
+        ConfigError: They are; it says what to do.
+    """
+    architecture = replace(named.architecture, batch=1, dtype="f32")
+    if is_published(named):  # trained with the classes of its dataset
+        architecture = replace(architecture, classes=network.architecture.classes)
+    if architecture.build().digest != network.digest:
+        raise ConfigError(
+            f"{weights}: holds weights of another network than {named.name}; leave the network out to export what the file"
+            " holds"
+        )
 
-    module = ChainModule(network.blocks, generator=torch.Generator().manual_seed(seed))
-    held = {"architecture": json.dumps(network.architecture.to_dict()), "state_dict": module.state_dict()}
-    with path.open("wb") as file:
-        torch.save(held, file)
+
+def _body(network: Network, form: str, path: Path) -> dict[str, Any]:
+    return {
+        "network": network.name,
+        "format": form,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "architecture": network.architecture.to_dict(),
+    }
+
+
+def _trained_body(trained: "Trained", path: Path, form: str, verdict: "Verdict | None") -> dict[str, Any]:
+    return {
+        "facts": None if form == "torch" else str(facts_path(path)),
+        "mean": trained.mean.tolist(),
+        "deviation": trained.deviation.tolist(),
+        "training": trained.training,
+        "check": asdict(verdict) if verdict else None,
+    }
+
+
+def _line(network: Network, form: str, path: Path) -> str:
+    return f"{path}: {network.name}, {form}, {path.stat().st_size / 1e6:.2f} MB"
+
+
+def _report_trained(trained: "Trained", path: Path, form: str, verdict: "Verdict | None") -> None:
+    mean, deviation = (
+        ", ".join(f"{x:.4f}" for x in each.tolist()) for each in (trained.mean, trained.deviation)
+    )
+    where = "in the file" if form == "torch" else f"in {facts_path(path)}"
+    print_text(f"  images: channels from 0 to 1, minus {mean}, divided by {deviation}; {where}")
+    if verdict:
+        print_text(
+            f"  {verdict.top1:.2f} % on {verdict.images:,} test images of {verdict.dataset}, {verdict.torch_top1:.2f} % before"
+            f" the export; another class for {verdict.differing:,} of them"
+        )
