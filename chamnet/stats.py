@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["bootstrap_error", "median", "split_half"]
+__all__ = ["bootstrap_error", "kendall_tau", "median", "split_half"]
 
 _RESAMPLES = 200
 
@@ -35,6 +36,19 @@ def bootstrap_error(samples: Sequence[float], *, seed: int = 0) -> float | None:
     values = np.asarray(samples, dtype=np.float64)
     drawn = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
     return float(np.median(values[drawn], axis=1).std() / abs(np.median(values)))
+
+
+def kendall_tau(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Return Kendall's rank correlation of two lists of numbers, ties accounted for (tau-b); 0 where all are tied.
+
+    >>> kendall_tau([1, 2, 3, 4], [10, 20, 40, 30])
+    0.6666666666666666
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    upper = np.triu_indices(len(first), 1)
+    one, other = np.sign(first[:, None] - first)[upper], np.sign(second[:, None] - second)[upper]
+    untied = np.sqrt(np.count_nonzero(one) * np.count_nonzero(other))
+    return float((one * other).sum() / untied) if untied else 0.0
 
 
 def split_half(samples: Sequence[float]) -> float:

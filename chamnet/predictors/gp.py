@@ -232,19 +232,21 @@ class GaussianProcess:
         prior += (self.structure_sd**2 + own) * self.kernel.correlate(features, features)
         return self._prior_mean(log_macs) + cross @ self.weights, prior - cross @ self._precision @ cross.T
 
-    def left_out(self, groups: IntArray) -> FloatArray:
-        """Return the mean for each network of the pool without the rows of its group, eq. 5.12 of [Rasmussen2006].
+    def left_out(self, groups: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance, noise included, of each row of the pool from the rows of other groups.
 
-        The numbers of the model stay. Rows of one network, such as its seeds, form a group.
+        The numbers of the model stay. Rows of one network, such as its seeds, form a group. Eq. 5.12 of [Rasmussen2006],
+        for groups.
 
         Args:
             groups: A number for each row, shape `n`.
         """
-        residuals = np.empty(len(self.targets))
+        residuals, variances = np.empty(len(self.targets)), np.empty(len(self.targets))
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
-            residuals[rows] = np.linalg.solve(self._precision[np.ix_(rows, rows)], self.weights[rows])
-        return self.targets - residuals
+            covariance = np.linalg.inv(self._precision[np.ix_(rows, rows)])
+            residuals[rows], variances[rows] = covariance @ self.weights[rows], np.diag(covariance)
+        return self.targets - residuals, variances
 
     def posterior(
         self, features: FloatArray, log_macs: FloatArray, recipe: int = NO_RECIPE
@@ -301,8 +303,7 @@ class GaussianProcess:
         same = self.recipes[:, None] == self.recipes
         covariance = self._known_covariance(self.features, self.log_macs, same)
         covariance[np.diag_indices_from(covariance)] += self.noise_variance(self.targets, self.recipes)
-        inverse: FloatArray = np.linalg.inv(covariance)
-        return inverse
+        return np.asarray(np.linalg.inv(covariance), dtype=np.float64)
 
     def _prior_mean(self, log_macs: FloatArray) -> FloatArray:
         return self.trend.level + self.trend.slope * (log_macs - self.trend.centre)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from chamnet.predictors.gp import NO_RECIPE, GaussianProcess
 from chamnet.predictors.pool import Pool, from_log_error
+from chamnet.stats import kendall_tau
 
 __all__ = ["Z90", "Score", "Validation", "spread_share", "validate"]
 
@@ -203,7 +204,7 @@ def _score(held: _Held, factor: float) -> Score:
         mae=_short(np.abs(error).mean()),
         rmse=_short(np.sqrt((error**2).mean())),
         bias=_short(error.mean()),
-        tau=_short(_kendall_tau(held.mean, held.known)),
+        tau=_short(kendall_tau(held.mean, held.known)),
         coverage_naive=_short(held.naive.mean()),
         coverage=_short(held.covered(factor).mean()),
     )
@@ -211,13 +212,6 @@ def _score(held: _Held, factor: float) -> Score:
 
 def _short(value: npt.ArrayLike) -> float:
     return round(float(np.asarray(value)), 3)
-
-
-def _kendall_tau(a: FloatArray, b: FloatArray) -> float:
-    upper = np.triu_indices(len(a), 1)
-    first, second = np.sign(a[:, None] - a)[upper], np.sign(b[:, None] - b)[upper]
-    untied = np.sqrt(np.count_nonzero(first) * np.count_nonzero(second))
-    return float((first * second).sum() / untied) if untied else 0.0
 
 
 def _distances(x: FloatArray, z: FloatArray, *, itself: bool = False) -> FloatArray:

@@ -3,10 +3,12 @@
 from typing import Any
 
 from chamnet.predictors.accuracy import AccuracyPredictor
+from chamnet.predictors.left_out import LeftOut, Quality
 from chamnet.quantities import format_count
 from chamnet_host.output import print_table, print_text
+from chamnet_host.verdict_text import TextTable
 
-__all__ = ["report_predictor"]
+__all__ = ["learning_table", "quality_table", "report_predictor"]
 
 
 def report_predictor(predictor: AccuracyPredictor) -> None:
@@ -43,3 +45,30 @@ def _report_pool(predictor: AccuracyPredictor, summary: dict[str, Any]) -> None:
     for name, recipe in summary["recipes"].items():
         default = " (default)" if name == predictor.default_recipe else ""
         print_text(f"  recipe {name}{default}: {recipe['networks']} networks, {recipe['source']}")
+
+
+def quality_table(left_out: LeftOut) -> TextTable:
+    """Return the table of how well networks left out are predicted, by recipe."""
+    columns = ("recipe", "networks", "RMSE", "error", "bias", "tau", "tau top 20 %", "in 90 %")
+    rows = tuple((name, str(quality.count), *_cells(quality)) for name, quality in left_out.recipes.items())
+    return TextTable(columns, rows)
+
+
+def learning_table(left_out: LeftOut) -> TextTable:
+    """Return the table of how pools of fewer networks predict the others."""
+    columns = ("networks", "others", "RMSE", "error", "bias", "tau", "tau top 20 %", "in 90 %")
+    rows = tuple(
+        (str(size), str(quality.count), *_cells(quality)) for size, quality in left_out.learning.items()
+    )
+    return TextTable(columns, rows)
+
+
+def _cells(quality: Quality) -> tuple[str, ...]:
+    return (
+        f"{quality.rmse:.2f}",
+        f"{quality.mae:.2f}",
+        f"{quality.bias:+.2f}",
+        f"{quality.tau:.2f}",
+        f"{quality.tau_top:.2f}",
+        f"{100 * quality.coverage:.0f} %",
+    )

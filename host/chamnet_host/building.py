@@ -260,7 +260,7 @@ class Build:
             self._regret = expected_regret(self._model, self._candidates(set())[1], rng=rng)
         self._model = self._model.on(pool.features, pool.log_macs, pool.log_error, pool.recipe_numbers)
         numbers = {name: i for i, name in enumerate(dict.fromkeys(pool.names))}
-        left_out = self._model.left_out(np.array([numbers[name] for name in pool.names]))
+        left_out, _ = self._model.left_out(np.array([numbers[name] for name in pool.names]))
         self._rmse = float(np.sqrt(np.mean((from_log_error(left_out) - pool.top1) ** 2)))
 
     def _next(self, running: Sequence[tuple[bytes, int]]) -> Job | None:

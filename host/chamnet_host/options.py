@@ -1,10 +1,12 @@
 """Options that several commands share, with the one help text of each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chamnet.errors import ConfigError
 from chamnet.ops import DType
 from chamnet.units import Granularity
 
@@ -26,6 +28,7 @@ __all__ = [
     "SpaceName",
     "Target",
     "Threads",
+    "check_one_of",
 ]
 
 Target = Annotated[
@@ -122,3 +125,13 @@ OneNetwork = Annotated[
 
 DB = Path("chamnet.db")
 SPACE = "chamnet-mobile"
+
+
+def check_one_of(option: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that an option does not know.
+
+    Raises:
+        ConfigError: It names those it knows.
+    """
+    if value not in known:
+        raise ConfigError(f"{option} {value!r}; known: {', '.join(known)}")

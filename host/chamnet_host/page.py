@@ -1,9 +1,13 @@
 """HTML files that need nothing else: one look, tooltips on what is drawn."""
 
+from collections.abc import Sequence
+from html import escape
 from importlib.resources import files
 from string import Template
 
-__all__ = ["fill_page"]
+from chamnet_host.verdict_text import TextTable, is_numeric
+
+__all__ = ["fill_page", "html_table"]
 
 
 def fill_page(name: str, *, title: str, **parts: str) -> str:
@@ -20,3 +24,15 @@ def fill_page(name: str, *, title: str, **parts: str) -> str:
     )
     filled = Template(body).substitute(title=title, **parts)
     return Template(frame).substitute(title=title, style=style, script=script, body=filled)
+
+
+def html_table(table: TextTable) -> str:
+    """Return a table; columns that hold numbers are right-aligned."""
+    kinds = ["" if is_numeric(table, i) else ' class="text"' for i in range(len(table.columns))]
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        marked = zip(kinds, cells, strict=True)
+        return f"<tr>{''.join(f'<{tag}{kind}>{escape(cell)}</{tag}>' for kind, cell in marked)}</tr>"
+
+    body = "".join(row("td", cells) for cells in table.rows)
+    return f"<table><thead>{row('th', table.columns)}</thead><tbody>{body}</tbody></table>"

@@ -5,13 +5,12 @@ from html import escape
 
 from chamnet.predictors.verdict import SMALL_MACS, Judged, Report
 from chamnet.quantities import format_count
-from chamnet_host.page import fill_page
+from chamnet_host.page import fill_page, html_table
 from chamnet_host.plot import LEFT, TOP, Axis, Plot
 from chamnet_host.verdict_text import (
     TextTable,
     baseline_table,
     heading,
-    is_numeric,
     percent,
     remarks,
     signed_percent,
@@ -181,7 +180,7 @@ def _legend(judged: Sequence[Judged], groups: Sequence[str]) -> str:
 
 def _verdict(report: Report) -> str:
     tables = (("Predictor and baselines", baseline_table(report)), ("Predictor by size", size_table(report)))
-    cards = [f"<h3>{title}</h3>{_table(table)}" for title, table in tables]
+    cards = [f"<h3>{title}</h3>{html_table(table)}" for title, table in tables]
     said = "".join(f"<li>{escape(remark)}</li>" for remark in remarks(report))
     cards.append(f'<h3>In words</h3><ul class="remarks">{said}</ul>')
     sections = "\n".join(f'<section class="card wide">{card}</section>' for card in cards)
@@ -202,17 +201,6 @@ def _networks(judged: Sequence[Judged]) -> str:
         )
         for each in sorted(judged, key=lambda each: -abs(each.error))
     )
-    table = _table(TextTable(columns, tuple(rows)))
+    table = html_table(TextTable(columns, tuple(rows)))
     summary = f"Every network, largest error first ({len(judged)})"
     return f'<details class="card wide each"><summary>{summary}</summary>{table}</details>'
-
-
-def _table(table: TextTable) -> str:
-    kinds = ["" if is_numeric(table, i) else ' class="text"' for i in range(len(table.columns))]
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        marked = zip(kinds, cells, strict=True)
-        return f"<tr>{''.join(f'<{tag}{kind}>{escape(cell)}</{tag}>' for kind, cell in marked)}</tr>"
-
-    body = "".join(row("td", cells) for cells in table.rows)
-    return f"<table><thead>{row('th', table.columns)}</thead><tbody>{body}</tbody></table>"

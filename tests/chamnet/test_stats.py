@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from chamnet.stats import bootstrap_error, median, split_half
+from chamnet.stats import bootstrap_error, kendall_tau, median, split_half
 
 
 def test_median_needs_samples() -> None:
@@ -44,3 +44,12 @@ def test_halves_that_agree_differ_by_nothing() -> None:
     assert split_half([2.0, 2.0, 2.0]) == 0
     assert split_half([1.0, 3.0, 1.0, 3.0]) == 1
     assert split_half([7.0]) == 0
+
+
+def test_kendall_tau_agrees_with_scipy() -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        a, b = rng.integers(0, 6, (2, 30))  # with ties
+        assert kendall_tau(a, b) == pytest.approx(scipy_stats.kendalltau(a, b).statistic)
+    assert kendall_tau([1, 1, 1], [1, 2, 3]) == 0

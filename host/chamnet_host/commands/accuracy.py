@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -10,13 +10,15 @@ from chamnet.errors import ConfigError
 from chamnet.lut import Store
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.gp import KernelName
+from chamnet.predictors.left_out import leave_out
 from chamnet.predictors.trainings import TrainingLog, pool_of
 from chamnet.space import load_space
 from chamnet_host.accuracies import keep_predictor, load_predictor, read_trainings
-from chamnet_host.accuracy_text import report_predictor
+from chamnet_host.accuracy_page import accuracy_html
+from chamnet_host.accuracy_text import learning_table, quality_table, report_predictor
 from chamnet_host.commands.accuracy_build import build
-from chamnet_host.options import DB, SPACE, AsJson, Db, Predictor, Seed, SpaceName
-from chamnet_host.output import note, print_json, print_text, progress_bar
+from chamnet_host.options import DB, SPACE, AsJson, Db, Predictor, Seed, SpaceName, check_one_of
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
 
 __all__ = ["app"]
 
@@ -33,6 +35,55 @@ def show(predictor: Predictor = None, db: Db = DB, as_json: AsJson = False) -> N
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(db, create=False)) if predictor and db.exists() else None
         _report(load_predictor(store, predictor), as_json, "accuracy show")
+
+
+@app.command()
+def report(
+    predictor: Predictor = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", help="Write a page with plots to this file.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    db: Db = DB,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a predictor: every network left out in turn, and pools of fewer networks.
+
+    tau is Kendall's rank correlation; "tau top 20 %" ranks the most accurate fifth by itself, which is what a search
+    lives from.
+
+    Example: `chamnet-host accuracy report --predictor mine --html accuracy.html`
+    """
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(db, create=False)) if predictor and db.exists() else None
+        judged = load_predictor(store, predictor)
+    left_out = leave_out(judged, seed=seed)
+    name = predictor or "shipped"
+    if html:
+        stands_on = (
+            f"{len(judged.pool)} trainings on {judged.pool.dataset}, {judged.model.kernel.name} kernel"
+        )
+        page = accuracy_html(f"Accuracy predictor {name}", stands_on, left_out, judged.default_recipe)
+        write_text("--html", html, page)
+    if as_json:
+        print_json("accuracy report", {"predictor": name, **left_out.to_dict()})
+        return
+    table = quality_table(left_out)
+    print_table(table.columns, table.rows, "each network predicted from all others")
+    if left_out.learning:
+        table = learning_table(left_out)
+        print_table(
+            table.columns,
+            table.rows,
+            f"\n{judged.default_recipe}: pools of fewer networks predict the others",
+        )
+    seeds = f"; seeds of one network differ by {left_out.seed_sd:.2f}" if left_out.seed_sd is not None else ""
+    print_text(f"errors in points of top-1{seeds}")
+    if html:
+        note(f"plots: {html}")
 
 
 @app.command(name="import")
@@ -110,6 +161,7 @@ def fit(
     """
     if not output and not name:
         raise ConfigError("where to? Give --as NAME to keep the predictor in the store, or -o FILE.npz")
+    check_one_of("--kernel", kernel, get_args(KernelName))
     from chamnet.predictors.accuracy_fit import fit_accuracy, fit_default
 
     with ExitStack() as stack:

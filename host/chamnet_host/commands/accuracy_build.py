@@ -1,12 +1,12 @@
 """`chamnet-host accuracy build`: train networks of a space, and fit a predictor to what they come to."""
 
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
 from chamnet.errors import BudgetError, ConfigError
 from chamnet.lut import Store
-from chamnet.predictors.acquisition import AcquisitionName
+from chamnet.predictors.acquisition import ACQUISITIONS, AcquisitionName
 from chamnet.predictors.gp import KernelName
 from chamnet.predictors.trainings import TrainingLog, pool_of
 from chamnet.quantities import parse_budget
@@ -16,7 +16,7 @@ from chamnet_host.accuracies import check_name, keep_predictor
 from chamnet_host.accuracy_text import report_predictor
 from chamnet_host.building import Build, BuildPlan, State, Until
 from chamnet_host.executors import open_executor
-from chamnet_host.options import DB, AsJson, Dataset, Db, Device, RecipeName, Seed
+from chamnet_host.options import DB, AsJson, Dataset, Db, Device, RecipeName, Seed, check_one_of
 from chamnet_host.output import note, print_json, progress_bar
 
 __all__ = ["build"]
@@ -115,6 +115,8 @@ def build(
     `chamnet-host search --space chamnet-mobile-28 --predictor fashion -b 40%`
     """
     check_name(name)
+    check_one_of("--acquisition", acquisition, ACQUISITIONS)
+    check_one_of("--kernel", kernel, get_args(KernelName))
     chosen, how = load_space(space), load_recipe(recipe)
     grid = unit_grid(chosen)
     plan = BuildPlan(

@@ -115,14 +115,15 @@ def test_leaving_out_agrees_with_leaving_out(rows: np.ndarray) -> None:
     rows = np.concatenate([rows, rows[:3]])  # three networks with a second seed
     model = model_of(rows)
     model = replace(model, targets=model.targets + np.random.default_rng(3).normal(0, 0.01, len(rows)))
-    left_out = model.left_out(rows)
+    left_out, variances = model.left_out(rows)
     for row in rows[[0, 2, 7]]:
         others = rows != row
         part = model.on(
             model.features[others], model.log_macs[others], model.targets[others], model.recipes[others]
         )
-        mean, _ = part.posterior(FEATURES[[row]], LOG_MACS[[row]], 0)
+        mean, variance = part.posterior(FEATURES[[row]], LOG_MACS[[row]], 0)
         assert left_out[~others] == pytest.approx(np.repeat(mean, (~others).sum()), abs=1e-9)
+        assert variances[~others] == pytest.approx(variance[0] + model.noise_sd**2, rel=1e-6)
 
 
 def test_unknown_names(rows: np.ndarray, candidates: Candidates) -> None:
