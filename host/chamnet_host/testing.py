@@ -1,12 +1,35 @@
-"""The contract that every transport keeps; shipped for plug-ins' tests."""
+"""The contracts that every transport and every executor keep; shipped for plug-ins' tests."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from chamnet.errors import DeviceError
+from chamnet.errors import ConfigError, DeviceError
+from chamnet.networks import Architecture, Stage
+from chamnet.train import Job, Recipe
 from chamnet_host.client import DeviceClient
+from chamnet_host.executors.base import Executor
 from chamnet_host.transport.base import Transport
 
-__all__ = ["TransportContract"]
+__all__ = ["SHORT_TRAINING", "ExecutorContract", "TransportContract", "endless"]
+
+_PATIENCE_S = 90.0  # for what takes a second on an idle machine
+_LEAVE_S = 15.0
+
+SHORT_TRAINING = Job(
+    architecture=Architecture(
+        resolution=8,
+        stem=8,
+        stages=(Stage(expansion=2, filters=8, blocks=1, stride=2),),
+        head=16,
+        classes=10,
+    ),
+    dataset="digits",
+    recipe=Recipe.from_dict({"name": "short", "epochs": 1, "batch": 32, "images": 128, "held_out": 100}),
+    device="cpu",
+)
 
 
 class TransportContract:
@@ -70,3 +93,84 @@ class TransportContract:
     def test_there_are_last_words(self, transport: Transport) -> None:
         """The agent's last lines are text, even before it was opened."""
         assert isinstance(transport.last_words(), str)
+
+
+class ExecutorContract:
+    """What every executor keeps. Subclass it as `Test...` and give an `executor` fixture.
+
+    Needs chamnet[train].
+    """
+
+    @pytest.fixture
+    def executor(self) -> Executor:
+        """Return an executor that is not entered yet, whose trainings see the files of this machine."""
+        raise NotImplementedError("give an executor fixture")
+
+    def test_a_training_comes_to_what_it_comes_to_here(self, executor: Executor) -> None:
+        """Wherever it runs, a seed gives the same outcome."""
+        from chamnet.train.trainer import train
+
+        with executor:
+            outcome = executor.submit(SHORT_TRAINING).result(_PATIENCE_S)
+        assert outcome.status == "ok"
+        assert outcome.top1 is not None
+        assert 0 <= outcome.top1 <= 100
+        assert outcome == train(SHORT_TRAINING)
+
+    def test_trainings_may_be_submitted_together(self, executor: Executor) -> None:
+        """Each future gives the outcome of its own training, be there room for both or not."""
+        with executor:
+            assert executor.slots >= 1
+            futures = [executor.submit(replace(SHORT_TRAINING, seed=seed)) for seed in (0, 1)]
+            outcomes = [future.result(_PATIENCE_S) for future in futures]
+        assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
+        assert outcomes[0].loss != outcomes[1].loss
+
+    def test_a_missing_dataset_is_an_error_of_its_own_kind(self, executor: Executor, tmp_path: Path) -> None:
+        """What the training raises comes out of the future as it was."""
+        job = replace(SHORT_TRAINING, dataset=f"fashion-mnist:{tmp_path}")
+        with executor, pytest.raises(ConfigError, match=str(tmp_path)) as caught:
+            executor.submit(job).result(_PATIENCE_S)
+        assert type(caught.value) is ConfigError
+
+    def test_a_training_that_diverges_is_an_outcome(self, executor: Executor) -> None:
+        """A loss that is no number any more is no error."""
+        recipe = SHORT_TRAINING.recipe
+        wild = replace(recipe, epochs=20, optimiser=replace(recipe.optimiser, rate=1e9))
+        with executor:
+            outcome = executor.submit(replace(SHORT_TRAINING, recipe=wild)).result(_PATIENCE_S)
+        assert (outcome.status, outcome.top1) == ("diverged", None)
+
+    def test_leaving_ends_what_still_runs(self, executor: Executor, tmp_path: Path) -> None:
+        """A training that runs, and one that waits for its turn perhaps, are gone soon after."""
+        checkpoint = tmp_path / "running.pt"
+        with executor:
+            running = executor.submit(endless(checkpoint))
+            more = [executor.submit(endless(tmp_path / f"{i}.pt", seed=i)) for i in range(executor.slots)]
+            _wait_for(checkpoint)
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < _LEAVE_S
+        for future in (running, *more):
+            assert future.done()
+            assert future.cancelled() or future.result().status == "crashed"
+        left = checkpoint.stat().st_mtime_ns
+        time.sleep(1)
+        assert checkpoint.stat().st_mtime_ns == left
+
+
+def endless(checkpoint: Path, *, seed: int = 0) -> Job:
+    """Return a training that does not end by itself; the checkpoint appears after its first epoch."""
+    return replace(
+        SHORT_TRAINING,
+        recipe=replace(SHORT_TRAINING.recipe, epochs=100_000),
+        checkpoint=checkpoint,
+        seed=seed,
+    )
+
+
+def _wait_for(path: Path) -> None:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not path.exists():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"no {path.name} after {_PATIENCE_S:g} s")
+        time.sleep(0.05)

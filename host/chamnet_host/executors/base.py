@@ -4,9 +4,11 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Protocol, Self
 
+import chamnet.errors
+from chamnet.errors import ChamNetError, WorkerError
 from chamnet.train import Job, Outcome
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "error_of"]
 
 
 class Executor(Protocol):
@@ -29,3 +31,9 @@ class Executor(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None: ...
+
+
+def error_of(name: str, message: str) -> ChamNetError:
+    """Return the error that a training met in another process, by the name of its class."""
+    kind = getattr(chamnet.errors, name, WorkerError)
+    return kind(message) if issubclass(kind, ChamNetError) else WorkerError(message)

@@ -9,10 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-import chamnet.errors
-from chamnet.errors import ChamNetError, WorkerError
 from chamnet.train import Job, Outcome
 from chamnet.train.recipe import Resources
+from chamnet_host.executors.base import error_of
 
 __all__ = ["LocalExecutor"]
 
@@ -105,7 +104,6 @@ def _outcome(returncode: int, output: str, last_words: str) -> Outcome:
     if returncode == 0 and said:
         return Outcome(**json.loads(said[-1]))
     if said and (error := json.loads(said[-1]).get("error")):
-        kind = getattr(chamnet.errors, error["type"], WorkerError)
-        raise kind(error["message"]) if issubclass(kind, ChamNetError) else WorkerError(error["message"])
+        raise error_of(error["type"], error["message"])
     how = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
     return Outcome(status="crashed", message=f"{how}: {last_words.strip()[-_LAST_WORDS:]}")

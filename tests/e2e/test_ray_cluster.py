@@ -1,0 +1,122 @@
+"""A build on a Ray cluster whose node is lost in the middle: nothing is lost, nothing is trained twice."""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chamnet.lut import Store
+from chamnet.predictors.trainings import TrainingLog
+from chamnet.space import load_space, unit_grid
+from chamnet.train import Job, Recipe
+from chamnet_host.building import Build, BuildPlan, Until
+
+pytest.importorskip("ray")
+pytest.importorskip("sklearn")
+from chamnet.train.trainer import train
+from chamnet_host.executors.ray import RayExecutor
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(300),
+    # Ray's cluster for tests drops the Popen of a node's reaper, which ends when its node does.
+    pytest.mark.filterwarnings("ignore:.*subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:.*Popen.__del__:pytest.PytestUnraisableExceptionWarning"),
+]
+
+SPACE = load_space("chamnet-mobile-28")
+GRID = unit_grid(SPACE)
+RECIPE = Recipe.from_dict(
+    {
+        "name": "seconds",
+        "epochs": 8,
+        "batch": 32,
+        "images": 128,
+        "held_out": 200,
+        "optimiser": {"rate": 0.02},
+    }
+)
+PLAN = BuildPlan(
+    space=SPACE,
+    macs=GRID.tables([unit.macs for unit in GRID.units]),
+    dataset="digits",
+    recipe=RECIPE,
+    pool=32,
+    initial=6,
+    repeats=0,
+    range=(3e5, 1e6),
+    until=Until(trainings=6),
+    device="cpu",
+)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Start a cluster of a head that trains nothing and two nodes with one CPU each, which only this process finds."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # not 15, which starves on a busy machine
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback
+        from ray.cluster_utils import Cluster
+
+        running = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        try:
+            for _ in range(2):
+                running.add_node(num_cpus=1)
+            yield running
+        finally:
+            running.shutdown()
+
+
+class Killer(threading.Thread):
+    """Kills a node once both nodes are in the middle of a training; `cut` names the trainings that ran then."""
+
+    def __init__(self, cluster: Any, scratch: Path) -> None:
+        super().__init__()
+        self._cluster, self._scratch = cluster, scratch
+        self._given_up = threading.Event()
+        self.cut: set[str] = set()
+
+    def run(self) -> None:
+        while len(running := sorted(self._scratch.glob("*.pt"))) < 2:
+            if self._given_up.wait(0.05):
+                return
+        self.cut = {path.stem for path in running}
+        self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)
+
+    def stop(self) -> None:
+        self._given_up.set()
+        self.join()
+
+
+def test_a_lost_node_costs_no_training(cluster: Any, tmp_path: Path) -> None:
+    plan = replace(PLAN, scratch=tmp_path / "scratch")
+    killer = Killer(cluster, tmp_path / "scratch")
+    with Store.open(tmp_path / "chamnet.db") as store:
+        trainings = TrainingLog(store)
+        with RayExecutor(None, RECIPE.resources, address=cluster.address) as executor:
+            assert executor.slots == 2
+            killer.start()
+            try:
+                done = Build(plan, trainings).run(executor)
+            finally:
+                killer.stop()
+            assert executor.slots == 1
+        rows = store.query("SELECT network, dataset, recipe, seed, status FROM training")
+        assert trainings.read() == done
+    assert len(killer.cut) == 2
+    assert len(rows) == len({row[:4] for row in rows}) == 6
+    assert {row[4] for row in rows} == {"ok"}
+    jobs = {
+        job.key: (job, training.top1)
+        for training in done
+        for job in [Job(architecture=training.architecture, dataset="digits", recipe=RECIPE, device="cpu")]
+    }
+    for key in killer.cut:
+        job, top1 = jobs[key]
+        assert train(job).top1 == top1
