@@ -222,6 +222,7 @@ class AccuracyPredictor:
             "seed_noise": model.seeds.to_dict(),
             "slope": model.line()[1],
             "length_scales": dict(zip(names, model.kernel.scales.tolist(), strict=True)),
+            "share_of_whole": model.kernel.whole[1] if model.kernel.whole else 0.0,
             "validation": asdict(self.validation),
         }
 

@@ -66,6 +66,8 @@ def pack(model: GaussianProcess, pool: Pool, validation: Validation, seed: int) 
         "log_macs": pool.log_macs,
         "top1": pool.top1,
     }
+    if model.kernel.beside is not None:
+        about["share"], arrays["beside_scales"] = model.kernel.share, model.kernel.beside.scales
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
     return file.getvalue()
@@ -122,6 +124,8 @@ def _build(about: dict[str, Any], arrays: dict[str, Any]) -> tuple[GaussianProce
     features, scales = np.asarray(arrays["features"], dtype=float), np.asarray(arrays["scales"], dtype=float)
     count, width = len(about["names"]), len(structure.feature_names)
     shapes = {"features": (count, width), "scales": (width,), "log_macs": (count,), "top1": (count,)}
+    if about["kernel"] == "sum":
+        shapes["beside_scales"] = (width,)
     for key, shape in shapes.items():
         if arrays[key].shape != shape or not np.isfinite(arrays[key]).all():
             raise ValueError(f"{key} has shape {arrays[key].shape} instead of {shape}, or is not finite")
@@ -138,8 +142,12 @@ def _build(about: dict[str, Any], arrays: dict[str, Any]) -> tuple[GaussianProce
         int8_loss=tuple(about["int8_loss"]) if about["int8_loss"] else None,
     )
     layout = kernel_layout(about["kernel"], structure.feature_names)
+    beside: dict[str, Any] = {}
+    if layout.beside is not None:
+        whole = Kernel(name="matern", scales=arrays["beside_scales"], parts=layout.beside.parts)
+        beside = {"beside": whole, "share": float(about["share"])}
     model = GaussianProcess(
-        kernel=Kernel(name=about["kernel"], scales=scales, parts=layout.parts),
+        kernel=Kernel(name=about["kernel"], scales=scales, parts=layout.parts, **beside),
         trend=Trend(**about["trend"]),
         structure_sd=about["structure_sd"],
         offset_sd=about["offset_sd"],

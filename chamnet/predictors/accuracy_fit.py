@@ -16,9 +16,11 @@ References:
     [Hvarfner2024] Vanilla Bayesian Optimization Performs Great in High Dimensions. ICML 2024.
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +35,7 @@ from chamnet.predictors.validation import validate
 try:
     import gpytorch
     import torch
+    from botorch.exceptions.errors import ModelFittingError
     from botorch.fit import fit_gpytorch_mll
     from botorch.models.gpytorch import GPyTorchModel
     from botorch.utils.sampling import manual_seed
@@ -45,6 +48,8 @@ except ImportError as error:
     ) from error
 
 __all__ = ["Scaling", "fit_accuracy", "fit_default", "fit_gp", "fit_model"]
+
+log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -116,11 +121,15 @@ def fit_gp(
     model, scaling = fit_model(pool, kernel=kernel, seed=seed, starts=starts)
     y_sd = scaling.y_sd
     layout = kernel_layout(kernel, pool.structure.feature_names)
-    scales = model.shape.lengthscale.detach().numpy().ravel()[list(layout.scale_of)]
     slope = y_sd / scaling.t_sd
-    structure_sd = math.sqrt(model.structure.outputscale.item()) * y_sd
+    variances = [part.outputscale.item() for part in model.structures]
+    structure_sd = math.sqrt(sum(variances)) * y_sd
+    fitted = Kernel(name=kernel, scales=model.shapes[0].scales(), parts=layout.parts)
+    if layout.beside is not None:
+        whole = Kernel(name="matern", scales=model.shapes[1].scales(), parts=layout.beside.parts)
+        fitted = replace(fitted, beside=whole, share=variances[1] / sum(variances))
     return GaussianProcess(
-        kernel=Kernel(name=kernel, scales=scales, parts=layout.parts),
+        kernel=fitted,
         trend=Trend(
             centre=scaling.t_mean,
             level=scaling.y_mean,
@@ -148,16 +157,23 @@ def fit_model(pool: Pool, *, kernel: KernelName, seed: int, starts: int) -> "tup
         for start in range(starts):
             model = _Model(pool, scaling, kernel_layout(kernel, pool.structure.feature_names), kernel)
             if start:  # there may be several modes: few networks, several length scales
-                model.shape.lengthscale = (
-                    model.shape.lengthscale * torch.randn(model.shape.lengthscale.shape).exp()
-                )
+                for shape in model.shapes:
+                    shape.lengthscale = shape.lengthscale * torch.randn(shape.lengthscale.shape).exp()
             marginal = gpytorch.ExactMarginalLogLikelihood(model.likelihood, model)
-            fit_gpytorch_mll(marginal, optimizer_kwargs={"options": {"ftol": _CONVERGED}})
+            try:
+                fit_gpytorch_mll(marginal, optimizer_kwargs={"options": {"ftol": _CONVERGED}})
+            except ModelFittingError:
+                continue  # another start may do
             score = _score(marginal)
             if score > best_score + 1e-6:
                 best, best_score = model, score
     if best is None:
-        raise ValueError("a fit needs at least one start")
+        log.warning(
+            "the fit to %d trainings did not converge; the predictor has the numbers that are likely before any data: look"
+            " at its error, and at the accuracies for mistakes",
+            len(pool),
+        )
+        best = _Model(pool, scaling, kernel_layout(kernel, pool.structure.feature_names), kernel)
     best.eval()
     return best, scaling
 
@@ -207,8 +223,10 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
         # The prior mean of the slope is known, so it is taken off the targets.
         self._macs_column = pool.features.shape[1]
         super().__init__(inputs, targets - _SLOPE * inputs[:, self._macs_column], likelihood)
-        self.shape = _Shape(layout, name)
-        self.structure = _scaled(self.shape, _STRUCTURE_SD / scaling.y_sd)
+        self.structure = _scaled(_Shape(layout, name), _STRUCTURE_SD / scaling.y_sd)
+        self.beside = None
+        if layout.beside is not None:
+            self.beside = _scaled(_Shape(layout.beside, "matern"), _STRUCTURE_SD / scaling.y_sd)
         same = _SameRecipe(active_dims=(self._macs_column + 1,))
         self.offsets = _scaled(same, _OFFSET_SD / scaling.y_sd)
         self.own = (
@@ -219,9 +237,19 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
         self.tilt.raw_variance.requires_grad_(False)
         self.double()
 
+    @property
+    def structures(self) -> list[Any]:
+        """The kernels whose sum the structure is, each with its variance."""
+        return [self.structure] if self.beside is None else [self.structure, self.beside]
+
+    @property
+    def shapes(self) -> "list[_Shape]":
+        """Their correlations."""
+        return [part.base_kernel for part in self.structures]
+
     def forward(self, x: torch.Tensor) -> Any:
         """Return the prior at scaled inputs, shape `n x (d + 2)`."""
-        structure = self.structure(x)
+        structure = sum((part(x) for part in self.structures[1:]), self.structure(x))
         if self.own is not None:
             structure = structure.to_dense() * (1 + self.own(x).to_dense())
         covariance = structure + self.offsets(x) + self.tilt(x)
@@ -265,6 +293,11 @@ class _Shape(gpytorch.kernels.Kernel):  # type: ignore[misc]  # no types
         self._members = torch.zeros(len(layout.scale_of), len(layout.parts), dtype=torch.float64)
         for number, part in enumerate(layout.parts):
             self._members[list(part), number] = 1
+
+    def scales(self) -> FloatArray:
+        """Return the length scale of each feature, shape `d`."""
+        scales: FloatArray = self.lengthscale.detach().numpy().ravel()[list(self._layout.scale_of)]
+        return scales
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
         """Return the mean correlation of the additive terms."""

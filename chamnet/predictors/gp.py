@@ -43,7 +43,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-KernelName = Literal["matern", "matern-ard", "additive", "rbf"]
+KernelName = Literal["matern", "matern-ard", "additive", "sum", "rbf"]
 
 NO_RECIPE = -1
 _CHUNK = 4096  # rows at a time: keeps memory and caches small
@@ -56,10 +56,12 @@ class KernelLayout:
     Attributes:
         scale_of: Which length scale each feature has, shape `d`.
         parts: Features of each additive term.
+        beside: Of the kernel that is added, with length scales of its own; None for none.
     """
 
     scale_of: tuple[int, ...]
     parts: tuple[tuple[int, ...], ...]
+    beside: "KernelLayout | None" = None
 
 
 def kernel_layout(name: KernelName, feature_names: Sequence[str]) -> KernelLayout:
@@ -67,7 +69,8 @@ def kernel_layout(name: KernelName, feature_names: Sequence[str]) -> KernelLayou
 
     `matern`: Matern-5/2 with a length scale for each kind of number (resolution, filters, expansion, blocks).
     `matern-ard`: the same with one for each number. `additive`: a sum of `matern` terms, one for each stage, so
-    that the search can take it apart. `rbf`: isotropic, the paper's [Dai2019]_.
+    that the search can take it apart. `sum`: one term for each number, and `matern` beside them; of all it learns most
+    from few trainings (docs/accuracy-predictor.md). `rbf`: isotropic, the paper's [Dai2019]_.
     """
     if name not in get_args(KernelName):
         raise ValueError(f"kernel {name!r}; known: {', '.join(get_args(KernelName))}")
@@ -78,6 +81,9 @@ def kernel_layout(name: KernelName, feature_names: Sequence[str]) -> KernelLayou
         "rbf": [0] * count,
         "matern-ard": list(range(count)),
     }.get(name, [order.index(kind) for kind in kinds])
+    if name == "sum":
+        singles = tuple((i,) for i in range(count))
+        return KernelLayout(tuple(scale_of), singles, kernel_layout("matern", feature_names))
     stages = [feature.split(".")[0] for feature in feature_names]
     by_stage = [tuple(i for i in range(count) if stages[i] == stage) for stage in dict.fromkeys(stages)]
     return KernelLayout(tuple(scale_of), tuple(by_stage) if name == "additive" else (tuple(range(count)),))
@@ -96,18 +102,35 @@ class Kernel:
         name: Of the layout.
         scales: Length scale of each feature, shape `d`.
         parts: Features of each additive term; the correlation is the mean of theirs.
+        beside: A kernel over all features that is added; None for none.
+        share: Of the variance, that `beside` has.
     """
 
     name: KernelName
     scales: FloatArray
     parts: tuple[tuple[int, ...], ...]
+    beside: "Kernel | None" = None
+    share: float = 0.0
 
     def correlate(self, x: FloatArray, z: FloatArray) -> FloatArray:
         """Return correlations, shape `n x m`, of features `x`, shape `n x d`, with `z`, shape `m x d`."""
         total = np.zeros((len(x), len(z)))
         for part in self.parts:
             total += self.correlate_part(part, x, z)
-        return total / len(self.parts)
+        total *= (1 - self.share) / len(self.parts)
+        return total if self.beside is None else total + self.share * self.beside.correlate(x, z)
+
+    @property
+    def taken_apart(self) -> tuple[tuple[int, ...], ...]:
+        """The additive terms that are small enough to be tables over a space's levels."""
+        return self.parts if self.name in ("additive", "sum") else ()
+
+    @property
+    def whole(self) -> "tuple[Kernel, float] | None":
+        """The term over all features, and its share of the variance; None where all are taken apart."""
+        if self.beside is not None:
+            return self.beside, self.share
+        return None if self.taken_apart else (self, 1.0)
 
     def correlate_part(self, part: tuple[int, ...], x: FloatArray, z: FloatArray) -> FloatArray:
         """Return correlations by one additive term only, shape `n x m`."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.predictors.base import AccuracyPrediction
-from chamnet.predictors.gp import profile_in_place, profile_scale
+from chamnet.predictors.gp import KernelName, profile_in_place, profile_scale
 from chamnet.predictors.pool import from_log_error
 from chamnet.predictors.separable import Separable
 from chamnet.space import CostTables, Levels, SearchSpace, unit_grid
@@ -77,10 +77,9 @@ class SpaceAccuracy:
         """
         intercept, slope = self.line
         value = intercept + slope * np.log(self.macs.total(levels) if macs is None else macs)
-        if self.terms is not None:
-            for columns, strides, flat in self._gathers:
-                value += flat[levels[:, columns] @ strides]
-        else:
+        for columns, strides, flat in self._gathers:
+            value += flat[levels[:, columns] @ strides]
+        if self.predictor.model.kernel.whole is not None:
             value += self._structure(levels)
         return from_log_error(value)
 
@@ -113,9 +112,11 @@ class SpaceAccuracy:
 
         A search over stages can take them apart: `top1 = 100.5 - exp(-(line + sum of terms))`.
         """
-        if self.predictor.model.kernel.name != "additive":
-            return None
-        return tuple(self._term(part) for part in self.predictor.model.kernel.parts)
+        return self._tables if self.predictor.model.kernel.whole is None else None
+
+    @cached_property
+    def _tables(self) -> tuple[Term, ...]:
+        return tuple(self._term(part) for part in self.predictor.model.kernel.taken_apart)
 
     @cached_property
     def separable(self) -> Separable | None:
@@ -148,7 +149,8 @@ class SpaceAccuracy:
         columns = tuple(column for _, column, _ in axes)
         levels[:, columns] = grid
         correlation = model.kernel.correlate_part(part, self._features(levels), model.features)
-        table = correlation @ self._weights / len(model.kernel.parts)
+        share = (1 - model.kernel.share) / len(model.kernel.parts)
+        table = share * correlation @ self._weights
         return Term(columns, table.reshape(sizes))
 
     @cached_property
@@ -162,7 +164,7 @@ class SpaceAccuracy:
     def _gathers(self) -> list[tuple[list[int], npt.NDArray[np.int32], FloatArray]]:
         """For each term: decisions to read, their strides, its table laid flat."""
         gathers = []
-        for term in self.terms or ():
+        for term in self._tables:
             strides = np.cumprod((1, *term.table.shape[:0:-1]))[::-1].astype(np.int32)[: len(term.columns)]
             gathers.append((list(term.columns), strides, term.table.ravel()))
         return gathers
@@ -177,7 +179,7 @@ class SpaceAccuracy:
         Squared distances come from one matrix product: with `x` and `z` scaled, `[x, |x|^2, 1]` times
         `[-2 z, 1, |z|^2]`, and both norms are sums of numbers per level.
         """
-        columns, tables, right, weights = self._product
+        name, columns, tables, right, weights = self._product
         rows = np.empty((len(columns) + 2, len(levels)), dtype=np.float32)
         for row, column, table in zip(rows, columns, tables, strict=False):
             np.take(table, levels[:, column], out=row, mode="clip")
@@ -190,34 +192,38 @@ class SpaceAccuracy:
             part = slice(start, min(start + _CHUNK, len(levels)))
             correlation, spare = room[:, : part.stop - part.start]
             np.matmul(rows[:, part].T, right, out=correlation)
-            profile_in_place(self.predictor.model.kernel.name, correlation, spare)
+            profile_in_place(name, correlation, spare)
             np.dot(correlation, weights, out=structure[part])
         return structure
 
     @cached_property
-    def _product(self) -> tuple[list[int], list[Float32Array], Float32Array, Float32Array]:
-        """Decisions that are features, their scaled values by level, the right-hand matrix, and weights."""
+    def _product(self) -> tuple[KernelName, list[int], list[Float32Array], Float32Array, Float32Array]:
+        """Kernel, decisions that are features, their scaled values by level, the right-hand matrix, and weights."""
         model, names = self.predictor.model, self.predictor.pool.structure.feature_names
-        known = model.features / model.kernel.scales
+        kernel, share = model.kernel.whole or (model.kernel, 0.0)
+        known = model.features / kernel.scales
         chosen = [
             (names.index(name), column, size) for name, column, size in self._named_axes if name in names
         ]
         moving = [feature for feature, _, _ in chosen]
         still = np.setdiff1d(np.arange(len(names)), moving)  # the space leaves no choice there
-        tables = [self._scaled(column, size)[:, feature] for feature, column, size in chosen]
-        apart = ((known - self._scaled(0, 1))[:, still] ** 2).sum(axis=1)
+        tables = [
+            self._varied(column, size)[:, feature] / kernel.scales[feature]
+            for feature, column, size in chosen
+        ]
+        apart = ((known - self._varied(0, 1) / kernel.scales)[:, still] ** 2).sum(axis=1)
         norms = (known[:, moving] ** 2).sum(axis=1) + apart
         right = np.concatenate([-2 * known[:, moving].T, np.ones((1, len(known))), norms[None]])
         return (
+            kernel.name,
             [column for _, column, _ in chosen],
             [table.astype(np.float32) for table in tables],
-            (profile_scale(model.kernel.name) * right).astype(np.float32),
-            self._weights.astype(np.float32),
+            (profile_scale(kernel.name) * right).astype(np.float32),
+            (share * self._weights).astype(np.float32),
         )
 
-    def _scaled(self, column: int, size: int) -> FloatArray:
-        """Return features over length scales as one decision runs through its levels, shape `size x d`."""
+    def _varied(self, column: int, size: int) -> FloatArray:
+        """Return features as one decision runs through its levels, shape `size x d`."""
         levels = np.zeros((size, len(self.space.decisions)), dtype=np.int32)
         levels[:, column] = np.arange(size)
-        scaled: FloatArray = self._features(levels) / self.predictor.model.kernel.scales
-        return scaled
+        return self._features(levels)

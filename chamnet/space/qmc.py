@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 SUBSPACES = 8
 _STEEPEST = 4.0  # log of the power
 _BISECTIONS = 24
-_TRIES = 16
+_TRIES, _PATIENCE = 48, 6
 
 
 def imbalanced_qmc(
@@ -60,9 +60,11 @@ def imbalanced_qmc(
     found: dict[bytes, npt.NDArray[np.int32]] = {}
     sequence = _sobol(len(axes) + 1, seed)
     wanted = _interleaved(shares / shares.sum(), count)
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         if not len(wanted):
             break
+        if attempt >= _PATIENCE:  # the sub-space holds no more: its neighbour gets what is left of the quota
+            wanted = (wanted + 1) % len(shares)
         points = sequence(len(wanted))
         target = bounds[wanted] + points[:, -1] * (bounds[wanted + 1] - bounds[wanted])
         levels = _meeting(points[:, :-1], axes, macs, target)

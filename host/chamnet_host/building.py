@@ -69,7 +69,7 @@ class BuildPlan:
         repeats: Share of networks that are trained with a second seed, which tells the noise.
         range: MACs of the smallest and largest network; None for the space's own.
         edges, quotas: Of the sub-spaces, see `imbalanced_qmc`.
-        kernel: Of the model.
+        kernel: Of the model that the next networks are picked by.
         until: When to stop.
         device: That trainings compute on.
         scratch: Folder of checkpoints.
@@ -88,7 +88,7 @@ class BuildPlan:
     range: tuple[float, float] | None = None
     edges: tuple[float, ...] | None = None
     quotas: tuple[float, ...] | None = None
-    kernel: KernelName = "additive"
+    kernel: KernelName = "sum"
     until: Until = field(default_factory=Until)
     device: str = "auto"
     scratch: Path | None = None

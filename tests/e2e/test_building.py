@@ -125,7 +125,7 @@ def test_a_search_uses_it_by_name(
         (("--dataset", "fashion-mnist:nowhere"), "apt install dataset-fashion-mnist"),
         (("--recipe", "slow"), "unknown recipe 'slow'"),
         (("--acquisition", "ucb"), "known: budget-ei, paper, random"),
-        (("--kernel", "cubic"), "known: matern, matern-ard, additive, rbf"),
+        (("--kernel", "cubic"), "known: matern, matern-ard, additive, sum, rbf"),
         (("--macs", "4MMACs"), "give two amounts"),
         (("--quotas", "1,x"), "give numbers"),
         (("--executor", "slurm"), "known: local, ray"),

@@ -18,6 +18,7 @@ from chamnet.space import load_space, unit_grid
 from chamnet.train import Job, Outcome, Recipe
 from chamnet_host.building import Build, BuildPlan, State, Until
 
+pytestmark = pytest.mark.slow  # fits take seconds
 pytest.importorskip("botorch")
 
 SPACE = load_space("chamnet-mobile-28")

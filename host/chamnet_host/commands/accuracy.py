@@ -148,7 +148,8 @@ def fit(
     kernel: Annotated[
         str,
         typer.Option(
-            help="additive (the search proves its answers), matern, matern-ard, or rbf (the paper's)."
+            help="additive (the search proves its answers), sum (learns most from few trainings), matern, matern-ard, or rbf"
+            " (the paper's)."
         ),
     ] = "additive",
     db: Db = DB,

@@ -85,7 +85,8 @@ def build(
     kernel: Annotated[
         str,
         typer.Option(
-            help="additive (the search proves its answers), matern, matern-ard, or rbf (the paper's)."
+            help="Of the predictor: additive (the search proves its answers), sum (learns most from few trainings), matern,"
+            " matern-ard, or rbf (the paper's). Networks are picked by sum."
         ),
     ] = "additive",
     executor: Annotated[str, typer.Option(help="Where trainings run: local or ray.")] = "local",
@@ -132,7 +133,6 @@ def build(
         range=_range(macs),
         edges=tuple(_macs("--edges", each) for each in edges.split(",")) if edges else None,
         quotas=_quotas(quotas),
-        kernel=cast(KernelName, kernel),
         until=Until(trainings=until_trainings, mse=until_mse, regret=until_regret),
         device=device,
         scratch=db.with_name(db.name + ".trainings"),
@@ -152,7 +152,7 @@ def build(
             )
             done = running.run(engine, lambda state: show(state.trainings, state.total or 0, _remark(state)))
         with progress_bar("fit", unit="fits"):
-            predictor = fit_accuracy(pool_of(done, chosen), seed=seed, kernel=plan.kernel)
+            predictor = fit_accuracy(pool_of(done, chosen), seed=seed, kernel=cast(KernelName, kernel))
         keep_predictor(store, name, predictor)
     if as_json:
         body = {

@@ -17,7 +17,7 @@ from chamnet.predictors.pool import from_log_error
 from chamnet.space import SearchSpace, load_space, unit_grid
 from chamnet.space.space import Axis
 
-KERNELS: tuple[KernelName, ...] = ("matern", "matern-ard", "additive", "rbf")
+KERNELS: tuple[KernelName, ...] = ("matern", "matern-ard", "additive", "sum", "rbf")
 SHIPPED = AccuracyPredictor.load()
 PUBLISHED = [find(name) for name in SHIPPED.pool.names]
 
@@ -46,6 +46,8 @@ def with_kernel(name: KernelName) -> AccuracyPredictor:
     layout = kernel_layout(name, SHIPPED.pool.structure.feature_names)
     lengths = np.linspace(0.8, 2.5, max(layout.scale_of) + 1)
     kernel = Kernel(name=name, scales=lengths[list(layout.scale_of)], parts=layout.parts)
+    if layout.beside is not None:
+        kernel = replace(kernel, beside=with_kernel("matern").model.kernel, share=0.4)
     return replace(SHIPPED, model=replace(SHIPPED.model, kernel=kernel))
 
 

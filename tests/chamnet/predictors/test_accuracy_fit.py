@@ -32,7 +32,7 @@ def fit() -> ModuleType:
     return accuracy_fit
 
 
-@pytest.mark.parametrize("name", ["matern", "matern-ard", "additive", "rbf"])
+@pytest.mark.parametrize("name", ["matern", "matern-ard", "additive", "sum", "rbf"])
 def test_numpy_scores_as_gpytorch_does(fit: ModuleType, name: KernelName) -> None:
     torch = pytest.importorskip("torch")
     model, scaling = fit.fit_model(POOL, kernel=name, seed=0, starts=1)
@@ -130,6 +130,21 @@ def test_without_torch_the_error_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install chamnet[fit]" in done.stdout, done.stderr
+
+
+def test_a_fit_that_does_not_converge_says_so_and_has_likely_numbers(
+    fit: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(marginal: object, **options: object) -> None:
+        raise fit.ModelFittingError("no mode found")
+
+    monkeypatch.setattr(fit, "fit_gpytorch_mll", fails)
+    model = fit.fit_gp(POOL)
+    assert "28 trainings did not converge" in caplog.text
+    assert model.structure_sd == pytest.approx(0.1, rel=0.01)
+    assert model.noise_sd == pytest.approx(0.008, rel=0.01)
+    mean, _ = model.posterior(POOL.features, POOL.log_macs, 0)
+    assert np.isfinite(mean).all()
 
 
 def two_recipes(cheap: int, dear: int) -> tuple[Pool, Pool]:

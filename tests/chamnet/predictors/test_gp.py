@@ -10,6 +10,7 @@ from chamnet.predictors.gp import (
     NO_RECIPE,
     GaussianProcess,
     Kernel,
+    KernelLayout,
     KernelName,
     Trend,
     kernel_layout,
@@ -19,7 +20,14 @@ from chamnet.predictors.gp import (
 )
 
 NAMES = ("resolution", "stem", "irf1.expansion", "irf1.filters", "irf1.blocks", "irf2.filters", "head")
-KERNELS: tuple[KernelName, ...] = ("matern", "matern-ard", "additive", "rbf")
+KERNELS: tuple[KernelName, ...] = ("matern", "matern-ard", "additive", "sum", "rbf")
+
+
+def kernel_of(name: KernelName, layout: KernelLayout, lengths: np.ndarray) -> Kernel:
+    kernel = Kernel(name=name, scales=lengths[list(layout.scale_of)], parts=layout.parts)
+    if layout.beside is None:
+        return kernel
+    return replace(kernel, beside=kernel_of("matern", layout.beside, 1.3 * lengths), share=0.3)
 
 
 def process(name: KernelName = "matern") -> GaussianProcess:
@@ -27,7 +35,7 @@ def process(name: KernelName = "matern") -> GaussianProcess:
     layout = kernel_layout(name, NAMES)
     lengths = rng.uniform(0.4, 2.0, max(layout.scale_of) + 1)
     return GaussianProcess(
-        kernel=Kernel(name=name, scales=lengths[list(layout.scale_of)], parts=layout.parts),
+        kernel=kernel_of(name, layout, lengths),
         trend=Trend(centre=18.0, level=-3.5, level_sd=0.2, slope=0.2, slope_sd=0.1),
         structure_sd=0.07,
         offset_sd=0.06,
@@ -39,18 +47,23 @@ def process(name: KernelName = "matern") -> GaussianProcess:
     )
 
 
+def correlation(kernel: Kernel, x: np.ndarray, z: np.ndarray) -> float:
+    terms = []
+    for part in kernel.parts:
+        squared = sum(((x[i] - z[i]) / kernel.scales[i]) ** 2 for i in part)
+        r = math.sqrt(5 * squared)
+        matern = (1 + r + r * r / 3) * math.exp(-r)
+        terms.append(math.exp(-squared / 2) if kernel.name == "rbf" else matern)
+    mean = sum(terms) / len(terms)
+    return mean if kernel.beside is None else 0.7 * mean + 0.3 * correlation(kernel.beside, x, z)
+
+
 def covariance(model: GaussianProcess, a: tuple, b: tuple) -> float:
     """Prior covariance of two networks (features, log-MACs, recipe), straight from the definition."""
     (x, s, p), (z, t, q) = a, b
-    correlations = []
-    for part in model.kernel.parts:
-        squared = sum(((x[i] - z[i]) / model.kernel.scales[i]) ** 2 for i in part)
-        r = math.sqrt(5 * squared)
-        matern = (1 + r + r * r / 3) * math.exp(-r)
-        correlations.append(math.exp(-squared / 2) if model.kernel.name == "rbf" else matern)
     trend = model.trend
     total = trend.level_sd**2 + trend.slope_sd**2 * (s - trend.centre) * (t - trend.centre)
-    total += model.structure_sd**2 * sum(correlations) / len(correlations)
+    total += model.structure_sd**2 * correlation(model.kernel, x, z)
     return total + (model.offset_sd**2 if p == q != NO_RECIPE else 0.0)
 
 
@@ -126,5 +139,5 @@ def test_layouts_share_length_scales_as_named() -> None:
 
 
 def test_unknown_kernel_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="matern, matern-ard, additive, rbf"):
+    with pytest.raises(ValueError, match="matern, matern-ard, additive, sum, rbf"):
         kernel_layout("cosine", NAMES)  # type: ignore[arg-type]

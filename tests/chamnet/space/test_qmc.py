@@ -69,3 +69,8 @@ def test_the_seed_decides(space: SearchSpace, macs: CostTables) -> None:
 def test_a_small_space_gives_what_it_has() -> None:
     levels = imbalanced_qmc([2, 3], lambda rows: 1.0 + rows.sum(axis=1), 50, low=1, high=4)
     assert len(levels) == len(np.unique(levels, axis=0)) == 6
+
+
+def test_a_subspace_that_is_exhausted_passes_its_quota_on() -> None:
+    rows = imbalanced_qmc([3] * 8, lambda levels: 1.0 + 3.0 ** levels.sum(axis=1), 240, low=2, high=5e7)
+    assert len(rows) == 240

@@ -13,6 +13,7 @@ from chamnet.train import Job, Recipe
 from chamnet.train.datasets import load_dataset
 from chamnet.train.trainer import load_trained, split, train
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("sklearn")
 
 TINY = Architecture(
