@@ -40,6 +40,7 @@ KERNELS: dict[str, tuple[KernelName, bool]] = {
     "matern-ard": ("matern-ard", False),
     "additive": ("additive", False),
     "additive-layer": ("additive", True),
+    "sum": ("sum", False),
 }
 LEVELS = 10  # of ei-levels, and its batch
 
@@ -82,7 +83,7 @@ class Loop:
     """
 
     rule: Rule
-    kernel: str = "additive"
+    kernel: str = "sum"
     sampler: Sampler = "imbalanced"
     initial: int = 40
     batch: int = 20
@@ -198,7 +199,14 @@ def trainings(
         kernel = model.kernel
         model = replace(
             model,
-            kernel=Remembering(name=kernel.name, scales=kernel.scales, parts=kernel.parts, table=table),
+            kernel=Remembering(
+                name=kernel.name,
+                scales=kernel.scales,
+                parts=kernel.parts,
+                beside=kernel.beside,
+                share=kernel.share,
+                table=table,
+            ),
         )
         if len(rows) in SIZES:
             yield np.array(rows), model

@@ -100,7 +100,7 @@ class Store:
         """
         if not create and not path.exists():
             raise StoreError(
-                f"{path}: no such store; `chamnet-host profile` makes it, or choose one with --db"
+                f"{path}: no such store; `chamnet-host profile`, `accuracy build` or `accuracy import` makes it, or choose one with --db"
             )
         _refuse_network_filesystem(path)
         with _translated(path):

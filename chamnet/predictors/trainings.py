@@ -15,7 +15,7 @@ from chamnet.predictors.features import Structure
 from chamnet.predictors.pool import Pool
 from chamnet.space import SearchSpace
 
-__all__ = ["Training", "TrainingLog", "pool_of"]
+__all__ = ["Training", "TrainingLog", "pool_of", "trainings_inside"]
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS training (
@@ -121,6 +121,11 @@ class TrainingLog:
         ]
 
 
+def trainings_inside(trainings: Sequence[Training], space: SearchSpace) -> list[Training]:
+    """Return those of networks of a space, in their order."""
+    return [each for each in trainings if _inside(each.architecture, space)]
+
+
 def pool_of(trainings: Sequence[Training], space: SearchSpace) -> Pool:
     """Return the pool of those trainings whose networks lie in a space; a network has a row for each seed.
 
@@ -129,7 +134,7 @@ def pool_of(trainings: Sequence[Training], space: SearchSpace) -> Pool:
     Raises:
         ConfigError: None does, or they are of several datasets.
     """
-    inside = [each for each in trainings if each.top1 is not None and _inside(each.architecture, space)]
+    inside = [each for each in trainings_inside(trainings, space) if each.top1 is not None]
     datasets = sorted({training.dataset for training in inside})
     if not inside:
         raise ConfigError(

@@ -1,6 +1,8 @@
 """Accuracies in a workspace: tables of trainings from elsewhere (Parquet, CSV), and predictors by name."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,15 @@ from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.trainings import Training
 from chamnet.space import SearchSpace
 
-__all__ = ["check_name", "keep_predictor", "load_predictor", "read_trainings"]
+__all__ = [
+    "check_name",
+    "keep_predictor",
+    "load_predictor",
+    "read_trainings",
+    "shipped_table",
+    "shipped_tables",
+    "write_trainings",
+]
 
 _SHOWN = 5  # mistakes named at a time
 _PREDICTOR = "predictor:"  # before a name, as the key in the store
@@ -22,7 +32,7 @@ def read_trainings(path: Path, space: SearchSpace, *, dataset: str, recipe: str)
     """Read trainings of networks of a space.
 
     Columns: `top1` in percent, and the network as `genome`, as `network` (a published name), or as one column for each
-    decision of the space; optionally `recipe`, `seed` and `dataset`.
+    decision of the space; optionally `recipe`, `seed`, `dataset`, and `status` (`ok`, or `diverged` without a `top1`).
 
     Args:
         path: A `.parquet` or `.csv` file.
@@ -63,6 +73,36 @@ def read_trainings(path: Path, space: SearchSpace, *, dataset: str, recipe: str)
         shown = "\n".join(wrong[:_SHOWN])
         raise ConfigError(f"{path}: nothing was imported, for\n{shown}{more}")
     return trainings
+
+
+def write_trainings(path: Path, trainings: Sequence[Training], space: SearchSpace) -> None:
+    """Write trainings of networks of a space as a CSV file that `read_trainings` reads.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    columns = ("genome", "dataset", "recipe", "seed", "status", "top1")
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(columns)
+            for each in trainings:
+                genome = "-".join(map(str, space.genome(each.architecture)))
+                top1 = "" if each.top1 is None else repr(each.top1)
+                table.writerow((genome, each.dataset, each.recipe, each.seed, each.status, top1))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+
+
+def shipped_tables() -> list[str]:
+    """Return the names of the tables of trainings that come with ChamNet."""
+    files = resources.files("chamnet.predictors").joinpath("data").iterdir()
+    return sorted(file.name.removesuffix(".csv") for file in files if file.name.endswith(".csv"))
+
+
+def shipped_table(name: str) -> Path:
+    """Return the file of a table that comes with ChamNet."""
+    return Path(str(resources.files("chamnet.predictors").joinpath("data", f"{name}.csv")))
 
 
 def keep_predictor(store: Store, name: str, predictor: AccuracyPredictor) -> None:
@@ -126,8 +166,9 @@ def _check_columns(columns: Any, space: SearchSpace, path: Path) -> None:
 
 def _training(row: Mapping[str, Any], space: SearchSpace, dataset: str, recipe: str, source: str) -> Training:
     name, architecture = _network(row, space)
-    top1 = float(row["top1"])
-    if not 0 < top1 < 100:
+    diverged = row.get("status") == "diverged"
+    top1 = None if diverged else float(row["top1"])
+    if top1 is not None and not 0 < top1 < 100:
         raise ConfigError(f"top1 {row['top1']} is no accuracy in percent")
     return Training(
         name=name,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,8 +10,17 @@ from chamnet.errors import ConfigError
 from chamnet.lut import Store
 from chamnet.networks import find
 from chamnet.predictors import AccuracyPredictor
+from chamnet.predictors.trainings import Training
 from chamnet.space import load_space
-from chamnet_host.accuracies import keep_predictor, load_predictor, read_trainings
+from chamnet.train import available_recipes, load_recipe
+from chamnet_host.accuracies import (
+    keep_predictor,
+    load_predictor,
+    read_trainings,
+    shipped_table,
+    shipped_tables,
+    write_trainings,
+)
 
 MOBILE = load_space("chamnet-mobile")
 A, B = (MOBILE.genome(find(f"chamnet-{letter}").architecture) for letter in "ab")
@@ -103,3 +113,37 @@ def test_a_predictor_is_kept_by_name(tmp_path: Path) -> None:
     shipped.save(tmp_path / "file.npz")
     assert load_predictor(None, str(tmp_path / "file.npz")).pool.names == shipped.pool.names
     assert load_predictor(None, None).pool.names == shipped.pool.names
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    space = load_space("chamnet-mobile-28")
+    genomes = space.genomes(space.sample(3, np.random.default_rng(0)))
+    trainings = [
+        Training(
+            name="-".join(map(str, genome)),
+            architecture=space.architecture(genome),
+            dataset="digits",
+            recipe="quick-1234",
+            seed=seed,
+            top1=top1,
+            source="t.csv",
+        )
+        for genome, seed, top1 in zip(genomes, (0, 1, 0), (91.2, 100 / 3, None), strict=True)
+    ]
+    write_trainings(tmp_path / "t.csv", trainings, space)
+    assert read_trainings(tmp_path / "t.csv", space, dataset="?", recipe="?") == trainings
+
+
+def test_a_table_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_trainings(tmp_path / "none" / "t.csv", [], load_space("chamnet-mobile-28"))
+
+
+@pytest.mark.parametrize("name", shipped_tables())
+def test_tables_that_come_with_it_are_of_shipped_recipes(name: str) -> None:
+    space = load_space("chamnet-mobile-28")
+    trainings = read_trainings(shipped_table(name), space, dataset="?", recipe="?")
+    assert {training.recipe for training in trainings} <= {
+        load_recipe(each).id for each in available_recipes()
+    }
+    assert {training.dataset for training in trainings} == {"fashion-mnist"}

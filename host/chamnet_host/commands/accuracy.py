@@ -11,9 +11,16 @@ from chamnet.lut import Store
 from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.gp import KernelName
 from chamnet.predictors.left_out import leave_out
-from chamnet.predictors.trainings import TrainingLog, pool_of
+from chamnet.predictors.trainings import TrainingLog, pool_of, trainings_inside
 from chamnet.space import load_space
-from chamnet_host.accuracies import keep_predictor, load_predictor, read_trainings
+from chamnet_host.accuracies import (
+    keep_predictor,
+    load_predictor,
+    read_trainings,
+    shipped_table,
+    shipped_tables,
+    write_trainings,
+)
 from chamnet_host.accuracy_page import accuracy_html
 from chamnet_host.accuracy_text import learning_table, quality_table, report_predictor
 from chamnet_host.commands.accuracy_build import build
@@ -88,7 +95,13 @@ def report(
 
 @app.command(name="import")
 def import_command(
-    source: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", metavar="FILE")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A .csv or .parquet file, or the name of a table that comes with ChamNet: fashion-mnist-28.",
+            metavar="FILE",
+        ),
+    ],
     space: SpaceName = SPACE,
     dataset: Annotated[
         str, typer.Option(help="What they were trained on, where the file has no such column.")
@@ -108,13 +121,14 @@ def import_command(
     `chamnet-host accuracy fit --space mobile-wide --as mine` and `chamnet-host search -b 8ms --predictor mine`
     """
     chosen = load_space(space)
-    trainings = read_trainings(source, chosen, dataset=dataset, recipe=recipe)
+    file = shipped_table(source) if source in shipped_tables() else Path(source)
+    trainings = read_trainings(file, chosen, dataset=dataset, recipe=recipe)
     with Store.open(db) as store:
         added = TrainingLog(store).append(trainings)
     networks = len({training.key[0] for training in trainings})
     if as_json:
         known = len(trainings) - added
-        body = {"file": str(source), "added": added, "already_stored": known, "networks": networks}
+        body = {"file": source, "added": added, "already_stored": known, "networks": networks}
         print_json("accuracy import", {**body, "space": chosen.name})
         return
     print_text(
@@ -122,6 +136,27 @@ def import_command(
         f" {chosen.name}"
     )
     note(f"next: `chamnet-host accuracy fit --space {space} --as NAME`")
+
+
+@app.command(name="export")
+def export_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.csv).")],
+    space: SpaceName = SPACE,
+    dataset: Annotated[
+        str | None, typer.Option(help="Only trainings on this dataset.", show_default=False)
+    ] = None,
+    db: Db = DB,
+    as_json: AsJson = False,
+) -> None:
+    """Write the stored trainings of a space's networks as a table that `accuracy import` reads."""
+    chosen = load_space(space)
+    with Store.open(db, create=False) as store:
+        trainings = trainings_inside(TrainingLog(store).read(dataset), chosen)
+    write_trainings(output, trainings, chosen)
+    if as_json:
+        print_json("accuracy export", {"file": str(output), "trainings": len(trainings)})
+        return
+    print_text(f"{output}: {len(trainings):,} trainings of networks of {chosen.name}")
 
 
 @app.command()
