@@ -140,3 +140,17 @@ def test_mistakes_are_told_and_exit_with_2(
     done = cli(*BUILD, *HOW, *changed, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="no dataset-fashion-mnist")
+def test_a_network_learns_fashion_mnist(tmp_path: Path, ask: Callable[..., Any]) -> None:
+    text = RECIPE.replace("epochs = 3", "epochs = 2\nimages = 4000").replace(
+        "held_out = 300", "held_out = 1000"
+    )
+    (tmp_path / "quick.toml").write_text(text)
+    body = ask(
+        *("train", "20-4-16-2-3-24-2", "--space", SPACE, "--dataset", "fashion-mnist"),
+        *("--recipe", "quick.toml", "--device", "cpu", "-o", "net.pt"),
+        cwd=tmp_path,
+    )
+    assert body["top1"] > 65  # guessing gives 10
