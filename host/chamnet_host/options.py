@@ -49,7 +49,11 @@ Dataset = Annotated[
     ),
 ]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="How networks are trained: fashion-quick, ... or a .toml file.")
+    str,
+    typer.Option(
+        "--recipe",
+        help="How networks are trained: fashion-quick, digits-quick or a .toml file (docs/accuracy-predictor.md).",
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", help="What trainings compute on: auto, cpu, cuda, cuda:1, ...")
@@ -57,7 +61,10 @@ Device = Annotated[
 Db = Annotated[Path, typer.Option("--db", help="The store; one file per workspace.")]
 SpaceName = Annotated[
     str,
-    typer.Option("--space", help="Search space: chamnet-mobile, chamnet-res, mobile-wide or a .toml file."),
+    typer.Option(
+        "--space",
+        help="Search space: chamnet-mobile, chamnet-res, mobile-wide, chamnet-mobile-28 or a .toml file.",
+    ),
 ]
 Profiles = Annotated[
     Path | None,

@@ -128,6 +128,8 @@ def test_a_search_uses_it_by_name(
         (("--kernel", "cubic"), "known: matern, matern-ard, additive, sum, rbf"),
         (("--macs", "4MMACs"), "give two amounts"),
         (("--quotas", "1,x"), "give numbers"),
+        (("--quotas", "1,2"), "there are 8 sub-spaces"),
+        (("--edges", "2MMACs,1MMACs"), "larger than the one before"),
         (("--executor", "slurm"), "known: local, ray"),
         (("--space", "chamnet-mobile"), "classes = 10"),
         (("--as", "a/b"), "give a plain name"),

@@ -11,6 +11,7 @@ from chamnet.predictors.gp import KernelName
 from chamnet.predictors.trainings import TrainingLog, pool_of
 from chamnet.quantities import parse_budget
 from chamnet.space import load_space, unit_grid
+from chamnet.space.qmc import SUBSPACES
 from chamnet.train import load_recipe
 from chamnet_host.accuracies import check_name, keep_predictor
 from chamnet_host.accuracy_text import report_predictor
@@ -109,7 +110,7 @@ def build(
 
     Every result is stored when it arrives. Stop it with Ctrl-C whenever you like: the same command goes on, trainings cut
     off go on from their last epoch, and a larger --until-trainings adds to what is there. Built once, the predictor
-    serves every device and budget. Needs chamnet\[train].
+    serves every device and budget. Needs chamnet\[train,fit].
 
     Example: `chamnet-host accuracy build --space chamnet-mobile-28 --dataset fashion-mnist --recipe fashion-quick
     --as fashion`, then `chamnet-host profile --space chamnet-mobile-28` and
@@ -131,8 +132,8 @@ def build(
         acquisition=cast(AcquisitionName, acquisition),
         repeats=repeats,
         range=_range(macs),
-        edges=tuple(_macs("--edges", each) for each in edges.split(",")) if edges else None,
-        quotas=_quotas(quotas),
+        edges=_edges(edges),
+        quotas=_quotas(quotas, edges.count(",") + 2 if edges else SUBSPACES),
         until=Until(trainings=until_trainings, mse=until_mse, regret=until_regret),
         device=device,
         scratch=db.with_name(db.name + ".trainings"),
@@ -199,7 +200,16 @@ def _macs(option: str, text: str) -> float:
     return amount.limit
 
 
-def _quotas(text: str | None) -> tuple[float, ...] | None:
+def _edges(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    edges = tuple(_macs("--edges", each) for each in text.split(","))
+    if list(edges) != sorted(set(edges)):
+        raise ConfigError(f"--edges {text}: each must be larger than the one before")
+    return edges
+
+
+def _quotas(text: str | None, subspaces: int) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
@@ -208,4 +218,6 @@ def _quotas(text: str | None) -> tuple[float, ...] | None:
         raise ConfigError(f"--quotas {text}: give numbers, such as 2,1,1,1") from error
     if min(quotas) < 0 or not sum(quotas):
         raise ConfigError(f"--quotas {text}: shares are not negative, and not all zero")
+    if len(quotas) != subspaces:
+        raise ConfigError(f"--quotas {text}: there are {subspaces} sub-spaces, so give {subspaces} shares")
     return quotas

@@ -9,7 +9,7 @@ import torch
 from chamnet.errors import ConfigError
 from chamnet.models.torch_module import ChainModule
 from chamnet.networks import Architecture, Stage
-from chamnet.train import Job, Recipe
+from chamnet.train import Job, Recipe, load_recipe
 from chamnet.train.datasets import load_dataset
 from chamnet.train.trainer import load_trained, split, train
 
@@ -52,13 +52,12 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_network_learns_digits() -> None:
-    recipe = replace(RECIPE, epochs=5, images=0, optimiser=replace(RECIPE.optimiser, name="adamw", rate=0.01))
-    outcome = train(replace(JOB, recipe=recipe, on_test=True))
+    outcome = train(replace(JOB, recipe=replace(load_recipe("digits-quick"), epochs=10), on_test=True))
     assert outcome.status == "ok"
     assert outcome.top1 is not None
     assert outcome.test_top1 is not None
     assert min(outcome.top1, outcome.test_top1) > 80  # guessing gives 10
-    assert outcome.epochs == 5
+    assert outcome.epochs == 10
 
 
 def test_the_seed_decides_everything(tmp_path: Path) -> None:
