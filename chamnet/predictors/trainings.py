@@ -144,13 +144,16 @@ def pool_of(trainings: Sequence[Training], space: SearchSpace) -> Pool:
         raise ConfigError(
             f"trainings of {space.name} are on {', '.join(datasets)}; choose one with --dataset"
         )
+    names: dict[str, str] = {}  # a network may be known by its genome and by a published name
+    for training in inside:
+        names.setdefault(training.key[0], training.name)
     sources: dict[str, set[str]] = {}
     for training in inside:
         sources.setdefault(training.recipe, set()).add(training.source)
     return Pool.of(
         Structure.of(space),
         [training.architecture for training in inside],
-        names=[training.name for training in inside],
+        names=[names[training.key[0]] for training in inside],
         recipes=[training.recipe for training in inside],
         sources={recipe: "; ".join(sorted(found)) for recipe, found in sources.items()},
         top1=[training.top1 for training in inside if training.top1 is not None],

@@ -61,7 +61,8 @@ def read_trainings(path: Path, space: SearchSpace, *, dataset: str, recipe: str)
     trainings, wrong = [], []
     for number, row in enumerate(frame.to_dict("records"), 2 if path.suffix == ".csv" else 1):
         try:
-            training = _training({str(k): v for k, v in row.items()}, space, dataset, recipe, path.name)
+            present = {str(key): value for key, value in row.items() if not pd.isna(value)}
+            training = _training(present, space, dataset, recipe, path.name)
             first = found.setdefault(training.key, number)
             if first != number:
                 raise ConfigError(f"the network, dataset, recipe and seed of row {first} again")
@@ -166,10 +167,7 @@ def _check_columns(columns: Any, space: SearchSpace, path: Path) -> None:
 
 def _training(row: Mapping[str, Any], space: SearchSpace, dataset: str, recipe: str, source: str) -> Training:
     name, architecture = _network(row, space)
-    diverged = row.get("status") == "diverged"
-    top1 = None if diverged else float(row["top1"])
-    if top1 is not None and not 0 < top1 < 100:
-        raise ConfigError(f"top1 {row['top1']} is no accuracy in percent")
+    top1 = None if row.get("status") == "diverged" else _percent(row.get("top1"))
     return Training(
         name=name,
         architecture=architecture,
@@ -186,11 +184,22 @@ def _network(row: Mapping[str, Any], space: SearchSpace) -> tuple[str, Architect
         published = find(str(row["network"]))
         space.genome(published.architecture)  # is it inside?
         return published.name, published.architecture
-    if "genome" in row:
+    if row.get("genome"):
         genome = space.parse_genome(str(row["genome"]))
+    elif missing := [axis.name for axis in space.decisions if axis.name not in row]:
+        raise ConfigError(f"which network? No genome, no network, no {missing[0]}")
     else:
         genome = tuple(_whole(row[axis.name]) for axis in space.decisions)
     return "-".join(map(str, genome)), space.architecture(genome)
+
+
+def _percent(value: Any) -> float:
+    if value in (None, ""):
+        raise ConfigError("no top1")
+    top1 = float(value)
+    if not 0 < top1 < 100:
+        raise ConfigError(f"top1 {value} is no accuracy in percent")
+    return top1
 
 
 def _whole(value: Any) -> int:

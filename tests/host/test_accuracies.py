@@ -10,7 +10,7 @@ from chamnet.errors import ConfigError
 from chamnet.lut import Store
 from chamnet.networks import find
 from chamnet.predictors import AccuracyPredictor
-from chamnet.predictors.trainings import Training
+from chamnet.predictors.trainings import Training, pool_of
 from chamnet.space import load_space
 from chamnet.train import available_recipes, load_recipe
 from chamnet_host.accuracies import (
@@ -72,6 +72,8 @@ def test_columns_of_recipe_seed_and_dataset_win(tmp_path: Path) -> None:
         ({"genome": TEXT, "top1": 0.75e3}, "row 2: top1 750.0 is no accuracy in percent"),
         ({"genome": TEXT, "top1": "good"}, "row 2: .*good"),
         ({"genome": TEXT, "top1": 70, "seed": 1.5}, "row 2: 1.5 is not a whole number"),
+        ({"genome": TEXT, "top1": ""}, "row 2: no top1"),
+        ({"genome": "", "network": "", "top1": 70}, "row 2: which network"),
         ({"genome": TEXT, "accuracy": 70}, "no column top1"),
         ({"model": "x", "top1": 70}, r"which networks\? .*of these resolution, stem"),
     ],
@@ -79,6 +81,27 @@ def test_columns_of_recipe_seed_and_dataset_win(tmp_path: Path) -> None:
 def test_mistakes_are_named_by_row(tmp_path: Path, row: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_trainings(write(tmp_path, row), MOBILE, dataset="imagenet", recipe="own")
+
+
+def test_empty_cells_of_parquet_are_absent(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"genome": TEXT, "network": None, "top1": 70.0, "seed": None, "recipe": None},
+        {"genome": None, "network": "chamnet-b", "top1": 71.0, "seed": 2, "recipe": "long"},
+    ]
+    one, other = read_trainings(
+        write(tmp_path, *rows, ending="parquet"), MOBILE, dataset="imagenet", recipe="own"
+    )
+    assert (one.recipe, one.seed, one.name) == ("own", 0, TEXT)
+    assert (other.recipe, other.seed, other.name) == ("long", 2, "chamnet-b")
+
+
+def test_a_network_of_two_names_is_one_network(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"genome": TEXT, "network": "", "top1": 70, "seed": 0},
+        {"genome": "", "network": "chamnet-a", "top1": 70.4, "seed": 1},
+    ]
+    trainings = read_trainings(write(tmp_path, *rows), MOBILE, dataset="imagenet", recipe="own")
+    assert set(pool_of(trainings, MOBILE).names) == {TEXT}
 
 
 def test_the_same_training_twice_is_a_mistake_and_a_few_are_shown(tmp_path: Path) -> None:
