@@ -144,7 +144,7 @@ def _build(about: dict[str, Any], arrays: dict[str, Any]) -> tuple[GaussianProce
     layout = kernel_layout(about["kernel"], structure.feature_names)
     beside: dict[str, Any] = {}
     if layout.beside is not None:
-        whole = Kernel(name="matern", scales=arrays["beside_scales"], parts=layout.beside.parts)
+        whole = Kernel(name="matern-ard", scales=arrays["beside_scales"], parts=layout.beside.parts)
         beside = {"beside": whole, "share": float(about["share"])}
     model = GaussianProcess(
         kernel=Kernel(name=about["kernel"], scales=scales, parts=layout.parts, **beside),

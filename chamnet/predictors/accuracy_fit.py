@@ -126,7 +126,7 @@ def fit_gp(
     structure_sd = math.sqrt(sum(variances)) * y_sd
     fitted = Kernel(name=kernel, scales=model.shapes[0].scales(), parts=layout.parts)
     if layout.beside is not None:
-        whole = Kernel(name="matern", scales=model.shapes[1].scales(), parts=layout.beside.parts)
+        whole = Kernel(name="matern-ard", scales=model.shapes[1].scales(), parts=layout.beside.parts)
         fitted = replace(fitted, beside=whole, share=variances[1] / sum(variances))
     return GaussianProcess(
         kernel=fitted,
@@ -226,7 +226,7 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
         self.structure = _scaled(_Shape(layout, name), _STRUCTURE_SD / scaling.y_sd)
         self.beside = None
         if layout.beside is not None:
-            self.beside = _scaled(_Shape(layout.beside, "matern"), _STRUCTURE_SD / scaling.y_sd)
+            self.beside = _scaled(_Shape(layout.beside, "matern-ard"), _STRUCTURE_SD / scaling.y_sd)
         same = _SameRecipe(active_dims=(self._macs_column + 1,))
         self.offsets = _scaled(same, _OFFSET_SD / scaling.y_sd)
         self.own = (

@@ -69,7 +69,7 @@ def kernel_layout(name: KernelName, feature_names: Sequence[str]) -> KernelLayou
 
     `matern`: Matern-5/2 with a length scale for each kind of number (resolution, filters, expansion, blocks).
     `matern-ard`: the same with one for each number. `additive`: a sum of `matern` terms, one for each stage, so
-    that the search can take it apart. `sum`: one term for each number, and `matern` beside them; of all it learns most
+    that the search can take it apart. `sum`: one term for each number, and `matern-ard` beside them; of all it learns most
     from few trainings (docs/accuracy-predictor.md). `rbf`: isotropic, the paper's [Dai2019]_.
     """
     if name not in get_args(KernelName):
@@ -83,7 +83,7 @@ def kernel_layout(name: KernelName, feature_names: Sequence[str]) -> KernelLayou
     }.get(name, [order.index(kind) for kind in kinds])
     if name == "sum":
         singles = tuple((i,) for i in range(count))
-        return KernelLayout(tuple(scale_of), singles, kernel_layout("matern", feature_names))
+        return KernelLayout(tuple(scale_of), singles, kernel_layout("matern-ard", feature_names))
     stages = [feature.split(".")[0] for feature in feature_names]
     by_stage = [tuple(i for i in range(count) if stages[i] == stage) for stage in dict.fromkeys(stages)]
     return KernelLayout(tuple(scale_of), tuple(by_stage) if name == "additive" else (tuple(range(count)),))

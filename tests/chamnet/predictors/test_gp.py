@@ -33,7 +33,7 @@ def kernel_of(name: KernelName, layout: KernelLayout, lengths: np.ndarray) -> Ke
 def process(name: KernelName = "matern") -> GaussianProcess:
     rng = np.random.default_rng(3)
     layout = kernel_layout(name, NAMES)
-    lengths = rng.uniform(0.4, 2.0, max(layout.scale_of) + 1)
+    lengths = rng.uniform(0.4, 2.0, len(NAMES))
     return GaussianProcess(
         kernel=kernel_of(name, layout, lengths),
         trend=Trend(centre=18.0, level=-3.5, level_sd=0.2, slope=0.2, slope_sd=0.1),
