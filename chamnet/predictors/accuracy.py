@@ -207,9 +207,16 @@ class AccuracyPredictor:
             "dataset": self.pool.dataset,
             "precision": self.pool.precision,
             "int8_loss_points": self.pool.int8_loss,
-            "networks": len(self.pool),
+            "networks": len(set(self.pool.names)),
+            "trainings": len(self.pool),
             "recipes": {
-                name: {"source": self.pool.sources[name], "networks": self.pool.recipes.count(name)}
+                name: {
+                    "source": self.pool.sources[name],
+                    "networks": len(
+                        {n for n, r in zip(self.pool.names, self.pool.recipes, strict=True) if r == name}
+                    ),
+                    "trainings": self.pool.recipes.count(name),
+                }
                 for name in self.pool.recipe_names
             },
             "default_recipe": self.default_recipe,

@@ -30,7 +30,7 @@ def report_predictor(predictor: AccuracyPredictor) -> None:
         )
         for name, score in scores
     ]
-    print_table(("test", "networks", "error", "bias", "tau", "naive 90 %", "90 %"), rows)
+    print_table(("test", "trainings", "error", "bias", "tau", "naive 90 %", "90 %"), rows)
     print_text(
         "errors in points of top-1; tau ranks; the last columns say how many fall into the 90 % interval"
     )
@@ -39,12 +39,17 @@ def report_predictor(predictor: AccuracyPredictor) -> None:
 def _report_pool(predictor: AccuracyPredictor, summary: dict[str, Any]) -> None:
     lowest, highest = (format_count(macs) for macs in predictor.macs_range)
     print_text(
-        f"{summary['networks']} networks, {summary['dataset']} top-1 at {summary['precision']}, {lowest} to {highest} MACs,"
+        f"{_count(summary)}, {summary['dataset']} top-1 at {summary['precision']}, {lowest} to {highest} MACs,"
         f" {summary['kernel']} kernel"
     )
     for name, recipe in summary["recipes"].items():
         default = " (default)" if name == predictor.default_recipe else ""
-        print_text(f"  recipe {name}{default}: {recipe['networks']} networks, {recipe['source']}")
+        print_text(f"  recipe {name}{default}: {_count(recipe)}, {recipe['source']}")
+
+
+def _count(of: dict[str, Any]) -> str:
+    networks, trainings = of["networks"], of["trainings"]
+    return f"{networks} networks" if trainings == networks else f"{networks} networks, {trainings} trainings"
 
 
 def quality_table(left_out: LeftOut) -> TextTable:
