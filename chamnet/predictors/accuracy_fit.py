@@ -227,6 +227,9 @@ class _Model(gpytorch.models.ExactGP, GPyTorchModel):  # type: ignore[misc]  # n
         self.beside = None
         if layout.beside is not None:
             self.beside = _scaled(_Shape(layout.beside, "matern-ard"), _STRUCTURE_SD / scaling.y_sd)
+        # GPyTorch takes a kernel's prior once for each name it has, so those of length scales count twice, as they did
+        # for the shipped predictor: their spread in log is smaller by a root of 2.
+        self.sharper = torch.nn.ModuleList(part.base_kernel for part in self.structures)
         same = _SameRecipe(active_dims=(self._macs_column + 1,))
         self.offsets = _scaled(same, _OFFSET_SD / scaling.y_sd)
         self.own = (

@@ -173,7 +173,15 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_weights(
 ) -> None:
     command = [sys.executable, "-m", "chamnet_host", *map(str, arguments(tmp_path))]
     with (tmp_path / "said").open("w") as said:
-        first = subprocess.Popen(command, cwd=tmp_path, stderr=said, start_new_session=True)
+        first = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stderr=said,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # a shell's background jobs ignore it
+        )
         for _ in range(6000):
             if list(tmp_path.glob("chamnet.db.trainings/*.pt")) or first.poll() is not None:
                 break

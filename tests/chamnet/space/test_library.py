@@ -106,7 +106,9 @@ def test_kernels_and_squeeze_excite_may_be_decisions(tmp_path: Path) -> None:
 def test_a_missing_file_and_an_unknown_name_say_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_space(str(tmp_path / "none.toml"))
-    with pytest.raises(ConfigError, match="known: chamnet-mobile, chamnet-res, mobile-wide"):
+    with pytest.raises(
+        ConfigError, match="known: chamnet-mobile, chamnet-mobile-28, chamnet-res, mobile-wide"
+    ):
         load_space("chamnet-moble")
 
 

@@ -20,7 +20,7 @@ def genomes(space: SearchSpace) -> st.SearchStrategy[tuple[int, ...]]:
 
 
 def test_the_spaces_are_shipped() -> None:
-    assert available_spaces() == ["chamnet-mobile", "chamnet-res", "mobile-wide"]
+    assert available_spaces() == ["chamnet-mobile", "chamnet-mobile-28", "chamnet-res", "mobile-wide"]
 
 
 def test_chamnet_mobile_has_21_decisions_and_1_83e17_genomes() -> None:
