@@ -232,7 +232,7 @@ def test_a_published_network_gets_the_classes_of_the_dataset(tmp_path: Path) -> 
     ("options", "message"),
     [
         (("--dataset", "mnist"), "unknown dataset 'mnist'; known: fashion-mnist"),
-        (("--recipe", "slow"), "unknown recipe 'slow'; known: fashion-quick"),
+        (("--recipe", "slow"), "unknown recipe 'slow'; known: digits-quick, fashion-quick"),
         (("--space", "chamnet-mobile"), "has 21 numbers, not 16"),
         (("-o", "."), "is a folder; give a file"),
         (("--device", "gpu"), "device 'gpu'; known: auto, cpu, cuda"),
