@@ -24,7 +24,7 @@ test accuracies, paired by seed, with the 95 % interval of Student's t. It repor
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from chamnet.predictors.trainings import TrainingLog, trainings_inside
 from chamnet.space import Levels, SearchSpace, draw_tilted
 from chamnet.space.qmc import imbalanced_qmc
 from chamnet.train import Job, load_recipe
+from chamnet_host.accuracies import scratch_folder
 from chamnet_host.executors import LocalExecutor
 from chamnet_host.session import Session
 
@@ -211,9 +212,9 @@ def _trained(
     recipe = load_recipe(RECIPE)
 
     def job(genome: tuple[int, ...], seed: int) -> Job:
-        architecture = replace(space.architecture(genome), batch=1, dtype="f32")
+        architecture = space.architecture(genome).trained
         made = Job(architecture=architecture, dataset=DATASET, recipe=recipe, seed=seed, on_test=True)
-        return replace(made, checkpoint=db.with_name(db.name + ".trainings") / f"{made.key}.pt")
+        return made.kept_in(scratch_folder(db))
 
     with LocalExecutor(None, recipe.resources) as executor:
         running = {executor.submit(job(*each)): each for each in wanted}

@@ -86,6 +86,11 @@ class Architecture:
         """Return the network these numbers define."""
         return Network(name, self, tuple(block.cast(self.dtype) for block in _build_blocks(self)))
 
+    @property
+    def trained(self) -> "Architecture":
+        """The same as it is trained and told apart: one image at a time, at 32 bits."""
+        return replace(self, batch=1, dtype="f32")
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` reads it back."""
         return asdict(self)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from chamnet.errors import ConfigError
 from chamnet.predictors.gp import GaussianProcess
 from chamnet.predictors.pool import from_log_error
+from chamnet.space.qmc import SUBSPACES
 
 __all__ = ["ACQUISITIONS", "AcquisitionName", "Candidates", "expected_regret", "macs_levels", "pick"]
 
@@ -34,7 +35,6 @@ BoolArray = npt.NDArray[np.bool_]
 AcquisitionName = Literal["budget-ei", "paper", "random"]
 ACQUISITIONS: tuple[AcquisitionName, ...] = get_args(AcquisitionName)
 _LEVELS = 10  # of MACs
-_SUBSPACES = 8
 _CONTENDERS, _SAMPLES = 64, 256  # of the expected regret
 _JITTER = 1e-8  # a deviation of 0.0001 in log error, lost in any noise
 
@@ -149,10 +149,10 @@ def _improvement(above: FloatArray, deviation: FloatArray) -> FloatArray:
 
 def _by_paper(mean: FloatArray, variance: FloatArray, candidates: Candidates, turn: int) -> int:
     log_macs = candidates.log_macs
-    edges = np.linspace(log_macs.min(), log_macs.max(), _SUBSPACES + 1)[1:-1]
+    edges = np.linspace(log_macs.min(), log_macs.max(), SUBSPACES + 1)[1:-1]
     part = np.searchsorted(edges, log_macs)
-    for offset in range(_SUBSPACES):
-        rows = np.flatnonzero((part == (turn // 2 + offset) % _SUBSPACES) & ~candidates.trained)
+    for offset in range(SUBSPACES):
+        rows = np.flatnonzero((part == (turn // 2 + offset) % SUBSPACES) & ~candidates.trained)
         if len(rows):
             score = from_log_error(mean[rows]) / np.exp(log_macs[rows]) if turn % 2 else variance[rows]
             return int(rows[np.argmax(score)])

@@ -97,7 +97,7 @@ def leave_out(predictor: AccuracyPredictor, *, seed: int = 0) -> LeftOut:
         seed: Draws the smaller pools.
     """
     pool, model = predictor.pool, predictor.model
-    groups = _numbers(pool.names)
+    groups = pool.network_numbers
     mean, variance = model.left_out(groups)
     margin = Z90 * np.sqrt(variance)
     networks = []
@@ -127,11 +127,6 @@ def leave_out(predictor: AccuracyPredictor, *, seed: int = 0) -> LeftOut:
         learning=_learning(predictor, groups, np.random.default_rng(seed)),
         seed_sd=_seed_sd(pool, groups),
     )
-
-
-def _numbers(names: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return np.array([order[name] for name in names], dtype=np.int64)
 
 
 def _top1(value: float) -> float:

@@ -108,6 +108,12 @@ class Pool:
         return np.array([self.recipe_names.index(recipe) for recipe in self.recipes], dtype=np.int64)
 
     @cached_property
+    def network_numbers(self) -> npt.NDArray[np.int64]:
+        """Number of each row's network, in the order they first come, shape `n`: a network has a row for each training."""
+        order = {name: i for i, name in enumerate(dict.fromkeys(self.names))}
+        return np.array([order[name] for name in self.names], dtype=np.int64)
+
+    @cached_property
     def log_error(self) -> FloatArray:
         """What is modelled: `-log(100.5 - top1)`, shape `n`."""
         return to_log_error(self.top1)

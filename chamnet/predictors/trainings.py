@@ -6,7 +6,7 @@ everywhere. A training is known by its network, dataset, recipe and seed, and st
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chamnet.errors import ConfigError
 from chamnet.lut import Store
@@ -53,7 +53,7 @@ class Training:
     @property
     def key(self) -> tuple[str, str, str, int]:
         """What the training is known by: network, dataset, recipe, seed."""
-        network = replace(self.architecture, batch=1, dtype="f32").build().digest
+        network = self.architecture.trained.build().digest
         return network, self.dataset, self.recipe, self.seed
 
 

@@ -101,9 +101,8 @@ def _sobol(dimensions: int, seed: int) -> Callable[[int], FloatArray]:
 
 def _interleaved(shares: FloatArray, count: int) -> npt.NDArray[np.int64]:
     """Return `count` sub-space numbers such that every beginning has its shares, to one network."""
-    steps = np.arange(1, count + 1)
-    due, given, order = np.zeros(len(shares)), np.zeros(len(shares)), []
-    for step in steps:
+    given, order = np.zeros(len(shares)), []
+    for step in range(1, count + 1):
         due = shares * step - given
         part = int(due.argmax())
         given[part] += 1

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -51,6 +51,10 @@ class Job:
         """Digest of all that the outcome hangs on."""
         text = json.dumps({**self.facts, "architecture": self.architecture.to_dict()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def kept_in(self, folder: Path) -> Self:
+        """Return the job with a checkpoint of its own in a folder."""
+        return replace(self, checkpoint=folder / f"{self.key}.pt")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` reads it back."""

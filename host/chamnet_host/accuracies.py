@@ -19,6 +19,7 @@ __all__ = [
     "keep_predictor",
     "load_predictor",
     "read_trainings",
+    "scratch_folder",
     "shipped_table",
     "shipped_tables",
     "write_trainings",
@@ -104,6 +105,11 @@ def shipped_tables() -> list[str]:
 def shipped_table(name: str) -> Path:
     """Return the file of a table that comes with ChamNet."""
     return Path(str(resources.files("chamnet.predictors").joinpath("data", f"{name}.csv")))
+
+
+def scratch_folder(db: Path) -> Path:
+    """Return the folder beside a store where trainings keep their checkpoints."""
+    return db.with_name(db.name + ".trainings")
 
 
 def keep_predictor(store: Store, name: str, predictor: AccuracyPredictor) -> None:

@@ -259,8 +259,7 @@ class Build:
             rng = np.random.default_rng((self.plan.seed, 1))
             self._regret = expected_regret(self._model, self._candidates(set())[1], rng=rng)
         self._model = self._model.on(pool.features, pool.log_macs, pool.log_error, pool.recipe_numbers)
-        numbers = {name: i for i, name in enumerate(dict.fromkeys(pool.names))}
-        left_out, _ = self._model.left_out(np.array([numbers[name] for name in pool.names]))
+        left_out, _ = self._model.left_out(pool.network_numbers)
         self._rmse = float(np.sqrt(np.mean((from_log_error(left_out) - pool.top1) ** 2)))
 
     def _next(self, running: Sequence[tuple[bytes, int]]) -> Job | None:
@@ -309,15 +308,13 @@ class Build:
     def _job(self, key: bytes, seed: int) -> Job:
         plan, levels = self.plan, np.frombuffer(key, dtype=np.int32)[None]
         job = Job(
-            architecture=replace(
-                plan.space.architecture(plan.space.genomes(levels)[0]), batch=1, dtype="f32"
-            ),
+            architecture=plan.space.architecture(plan.space.genomes(levels)[0]).trained,
             dataset=plan.dataset,
             recipe=plan.recipe,
             seed=seed,
             device=plan.device,
         )
-        return replace(job, checkpoint=plan.scratch / f"{job.key}.pt") if plan.scratch else job
+        return job.kept_in(plan.scratch) if plan.scratch else job
 
     def _candidates(self, taken: set[bytes]) -> tuple[Levels, Candidates]:
         """Return all that may be picked, or has been trained, as levels and as the model sees them."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ def write_trained(trained: "Trained", source: Path, path: Path, *, form: str) ->
 
 def trained_network(trained: "Trained", source: Path) -> Network:
     """Return the network that a file of a training holds, named after the file, for one image at a time."""
-    return replace(trained.architecture, batch=1, dtype="f32").build(source.stem)
+    return trained.architecture.trained.build(source.stem)
 
 
 def facts_path(path: Path) -> Path:

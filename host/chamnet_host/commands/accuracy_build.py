@@ -13,7 +13,7 @@ from chamnet.quantities import parse_budget
 from chamnet.space import load_space, unit_grid
 from chamnet.space.qmc import SUBSPACES
 from chamnet.train import load_recipe
-from chamnet_host.accuracies import check_name, keep_predictor
+from chamnet_host.accuracies import check_name, keep_predictor, scratch_folder
 from chamnet_host.accuracy_text import report_predictor
 from chamnet_host.building import Build, BuildPlan, State, Until
 from chamnet_host.executors import open_executor
@@ -136,7 +136,7 @@ def build(
         quotas=_quotas(quotas, edges.count(",") + 2 if edges else SUBSPACES),
         until=Until(trainings=until_trainings, mse=until_mse, regret=until_regret),
         device=device,
-        scratch=db.with_name(db.name + ".trainings"),
+        scratch=scratch_folder(db),
         seed=seed,
     )
     from chamnet.predictors.accuracy_fit import fit_accuracy

@@ -135,7 +135,7 @@ def _check_same(named: Network, network: Network, weights: Path) -> None:
     Raises:
         ConfigError: They are; it says what to do.
     """
-    architecture = replace(named.architecture, batch=1, dtype="f32")
+    architecture = named.architecture.trained
     if is_published(named):  # trained with the classes of its dataset
         architecture = replace(architecture, classes=network.architecture.classes)
     if architecture.build().digest != network.digest:

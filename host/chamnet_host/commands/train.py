@@ -13,6 +13,7 @@ from chamnet.networks import Network
 from chamnet.predictors.trainings import Training, TrainingLog
 from chamnet.space import load_space
 from chamnet.train import Job, Outcome, dataset_name, load_recipe
+from chamnet_host.accuracies import scratch_folder
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -80,7 +81,7 @@ def train(
         weights=_file(output, chosen),
         on_test=on_test,
     )
-    job = replace(job, checkpoint=db.with_name(db.name + ".trainings") / f"{job.key}.pt")
+    job = job.kept_in(scratch_folder(db))
     with Store.open(db) as store:
         outcome = _run(job, chosen.name)
         training = Training(
@@ -102,7 +103,7 @@ def train(
 
 def _for_dataset(network: Network, dataset: str) -> Network:
     """Return a network for one image at a time; a published one with the classes of the dataset."""
-    architecture = replace(network.architecture, batch=1, dtype="f32")
+    architecture = network.architecture.trained
     if is_published(network):
         from chamnet.train.datasets import load_dataset
 
