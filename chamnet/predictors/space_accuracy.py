@@ -62,8 +62,7 @@ class SpaceAccuracy:
         name, _ = predictor.resolve_recipe(recipe)
         predictor.check(space)
         if macs is None:
-            grid = unit_grid(space)
-            macs = grid.tables([unit.macs for unit in grid.units])
+            macs = unit_grid(space).macs
         if macs.space != space:
             raise ValueError(f"the MACs are of space {macs.space.name}, not {space.name}")
         return cls(predictor, space, macs, name)

@@ -60,6 +60,11 @@ class UnitGrid:
         """Unit key -> position in `units`."""
         return {unit.key: i for i, unit in enumerate(self.units)}
 
+    @cached_property
+    def macs(self) -> CostTables:
+        """Link tables of the MACs."""
+        return self.tables([unit.macs for unit in self.units])
+
     def unit_indices(self, levels: Levels) -> IntArray:
         """Return the units of each genome, in order, shape `n x L`; `ABSENT` where a slot is empty."""
         full = self._all_axes(levels)

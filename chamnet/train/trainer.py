@@ -24,7 +24,8 @@ from torch.utils import deterministic as deterministic_mode
 from chamnet.errors import ConfigError, StoreError
 from chamnet.models.torch_module import ChainModule
 from chamnet.networks import Architecture
-from chamnet.train.datasets import Dataset, Images, load_dataset
+from chamnet.train.datasets import Dataset, load_dataset
+from chamnet.train.images import Images
 from chamnet.train.jobs import Job, Outcome, Progress
 from chamnet.train.recipe import Optimiser, Recipe
 

@@ -40,7 +40,7 @@ def kept_tables(workspace: "Workspace") -> dict[str, CostTables]:
     grid = workspace.grid(workspace.granularity)
     tables = {
         "latency_ms": workspace.latency.tables(grid),
-        "macs": grid.tables([unit.macs for unit in grid.units]),
+        "macs": grid.macs,
         "params": grid.tables([unit.params for unit in grid.units]),
         "weight_bytes": grid.tables([unit.weight_bytes for unit in grid.units]),
         "units": grid.tables(np.ones(len(grid.units))),

@@ -291,7 +291,7 @@ class Workspace:
     def macs(self) -> CostTables:
         """MACs of the space's networks."""
         grid = next(iter(self._grids.values()), None) or self.grid("block")  # the smaller one to build
-        return grid.tables([unit.macs for unit in grid.units])
+        return grid.macs
 
     @cached_property
     def cost_tables(self) -> dict[str, CostTables]:

@@ -120,10 +120,9 @@ def build(
     check_one_of("--acquisition", acquisition, ACQUISITIONS)
     check_one_of("--kernel", kernel, get_args(KernelName))
     chosen, how = load_space(space), load_recipe(recipe)
-    grid = unit_grid(chosen)
     plan = BuildPlan(
         space=chosen,
-        macs=grid.tables([unit.macs for unit in grid.units]),
+        macs=unit_grid(chosen).macs,
         dataset=dataset,
         recipe=how,
         pool=pool,

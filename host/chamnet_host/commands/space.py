@@ -79,7 +79,7 @@ def _listed(values: list[int]) -> str:
 
 def _body(space: SearchSpace) -> dict[str, Any]:
     grids = {granularity: unit_grid(space, granularity) for granularity in _GRANULARITIES}
-    lowest, highest = grids["block"].tables([unit.macs for unit in grids["block"].units]).bounds()
+    lowest, highest = grids["block"].macs.bounds()
     published = load_all().values()
     return {
         "name": space.name,
