@@ -68,8 +68,37 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the device was like around a visit; None where it does not say.
+
+    Attributes:
+        cpu_khz: Clock of the slowest core at work.
+        temperature_c: Of the hottest zone.
+        probe_ns: Median of a fixed reference computation between the visit's laps.
+        memory_probe_ns: The same of a fixed pass over memory that was last read a lap ago.
+        load_1min: Load average.
+        cap_khz: Clock that the slowest core at work may reach now; less than its highest when it is throttled.
+        governor: Of the cores at work; empty where it is unknown.
+        online_cores: Cores that are switched on.
+        battery_percent: Charge of the battery.
+        charging: Whether it is being charged.
+    """
+
+    cpu_khz: int | None = None
+    temperature_c: float | None = None
+    probe_ns: int | None = None
+    memory_probe_ns: int | None = None
+    load_1min: float | None = None
+    cap_khz: int | None = None
+    governor: str = ""
+    online_cores: int | None = None
+    battery_percent: int | None = None
+    charging: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """What a device is and what runs on it, as its agent describes it."""
+    """What a device is, what runs on it and what it is like now, as its agent describes it."""
 
     agent_version: str
     protocol_version: int
@@ -85,6 +114,7 @@ class DeviceInfo:
     default_backend: str
     cores: tuple[int, ...]
     threads: int
+    conditions: Conditions = Conditions()
 
     @property
     def identity(self) -> str:
@@ -139,25 +169,6 @@ class Policy:
     seed: int = 0
     timeout_s: float = 30.0
     isolated: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """What the device was like around a visit; None where it does not say.
-
-    Attributes:
-        cpu_khz: Clock of the slowest core at work.
-        temperature_c: Of the hottest zone.
-        probe_ns: Median of a fixed reference computation between the visit's laps.
-        memory_probe_ns: The same of a fixed pass over memory that was last read a lap ago.
-        load_1min: Load average.
-    """
-
-    cpu_khz: int | None = None
-    temperature_c: float | None = None
-    probe_ns: int | None = None
-    memory_probe_ns: int | None = None
-    load_1min: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

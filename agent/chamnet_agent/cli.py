@@ -92,6 +92,10 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=1, help="the backend computes with (default: %(default)s)"
     )
     serve.add_argument(
+        "--governor", default="", metavar="NAME",
+        help="clock governor of these cores while serving, such as performance, where it may be set (default: as it is)",
+    )  # fmt: skip
+    serve.add_argument(
         "--lease", default="600s", metavar="TIME",
         help="end after this long without a host, such as 90s, 10m, 2h; 0: never (default: %(default)s)",
     )  # fmt: skip
@@ -139,6 +143,7 @@ def _config(arguments: argparse.Namespace) -> AgentConfig:
         backend=arguments.backend or registry.default_backend(),
         cores=cores,
         threads=arguments.threads,
+        governor=arguments.governor,
         lease_s=_seconds(arguments.lease),
     )
 

@@ -17,6 +17,7 @@ class AgentConfig:
         backend: Runs what a request names no backend for; in the registry.
         cores: What the worker is pinned to.
         threads: The backend computes with.
+        governor: Clock governor of these cores while the agent runs; empty to leave it.
         lease_s: Seconds without a request after which the agent ends; 0 for never.
     """
 
@@ -26,4 +27,5 @@ class AgentConfig:
     backend: str
     cores: tuple[int, ...]
     threads: int = 1
+    governor: str = ""
     lease_s: float = 600.0

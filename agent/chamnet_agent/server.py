@@ -19,7 +19,9 @@ from chamnet.wire.profiling_pb2_grpc import add_ProfilingServicer_to_server
 from chamnet_agent import state, sysinfo
 from chamnet_agent.auth import TokenInterceptor
 from chamnet_agent.board import Board
+from chamnet_agent.conditions import Sensors
 from chamnet_agent.config import AgentConfig
+from chamnet_agent.governor import governed
 from chamnet_agent.lease import Lease
 from chamnet_agent.process import start_worker
 from chamnet_agent.service import ProfilingService, health_handler
@@ -73,10 +75,11 @@ def running(config: AgentConfig) -> Iterator[RunningAgent]:
 
     Raises:
         DeviceBusyError: Another agent holds the state directory.
-        ConfigError: The address or the state directory cannot be used.
+        ConfigError: The address or the state directory cannot be used, or the cores have no such governor.
     """
     with ExitStack() as stack:
         held = stack.enter_context(state.held(config.state_dir))
+        stack.enter_context(governed(config.governor, config.cores))
         clock = SystemClock()
         lease = Lease(config.lease_s, clock)
         board = Board.create(config.state_dir)
@@ -84,7 +87,9 @@ def running(config: AgentConfig) -> Iterator[RunningAgent]:
         environ = dict(os.environ)
         supervisor = Supervisor(lambda: start_worker(config, board, environ), board=board, clock=clock)
         token = held.new_token()
-        service = ProfilingService(sysinfo.describe(config), supervisor, lease)
+        service = ProfilingService(
+            sysinfo.describe(config), Sensors(cores=config.cores).read, supervisor, lease
+        )
         server, port = create_server(config, service=service, token=token, lease=lease)
         server.start()
         agent = RunningAgent(_endpoint(config, port, str(held.token_file)), token, lease)

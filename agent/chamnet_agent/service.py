@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import grpc
 
 from chamnet.errors import ChamNetError, ConfigError
-from chamnet.records import DeviceInfo, Item, Policy, Resolved, Visit
+from chamnet.records import Conditions, DeviceInfo, Item, Policy, Resolved, Visit
 from chamnet.units import Unit
 from chamnet.wire import convert, status
 from chamnet.wire import profiling_pb2 as pb
@@ -32,20 +33,22 @@ class ProfilingService(ProfilingServicer):
 
     Args:
         info: What the device is.
+        conditions: Reads what it is like now.
         supervisor: Runs the jobs.
         lease: Renewed by every call.
     """
 
-    def __init__(self, info: DeviceInfo, supervisor: Supervisor, lease: Lease) -> None:
-        self._info = info
-        self._description = convert.device_message(info)
+    def __init__(
+        self, info: DeviceInfo, conditions: Callable[[], Conditions], supervisor: Supervisor, lease: Lease
+    ) -> None:
+        self._info, self._conditions = info, conditions
         self._supervisor = supervisor
         self._lease = lease
 
     def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.DescribeReply:
-        """Return what the device is."""
+        """Return what the device is, and what it is like now."""
         with self._lease.call():
-            return self._description
+            return convert.device_message(replace(self._info, conditions=self._conditions()))
 
     def Measure(self, request: pb.MeasureRequest, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
         """Stream a visit per item."""

@@ -57,6 +57,7 @@ def device_message(info: DeviceInfo) -> pb.DescribeReply:
         default_backend=info.default_backend,
         cores=info.cores,
         threads=info.threads,
+        conditions=_conditions_message(info.conditions),
     )
 
 
@@ -77,6 +78,7 @@ def device_record(message: pb.DescribeReply) -> DeviceInfo:
         default_backend=message.default_backend,
         cores=tuple(message.cores),
         threads=message.threads,
+        conditions=_conditions_record(message.conditions),
     )
 
 
@@ -184,7 +186,6 @@ def _policy_record(message: pb.Policy) -> Policy:
 
 def visit_message(visit: Visit) -> pb.Visit:
     """Write a visit."""
-    conditions = visit.conditions
     return pb.Visit(
         visit_id=visit.visit_id,
         status=_status_value(visit.status),
@@ -193,13 +194,7 @@ def visit_message(visit: Visit) -> pb.Visit:
         preempted=visit.preempted,
         noop_ns=visit.noop_ns,
         started_unix_ms=visit.started_unix_ms,
-        conditions=pb.Conditions(
-            cpu_khz=conditions.cpu_khz,
-            temperature_c=conditions.temperature_c,
-            probe_ns=conditions.probe_ns,
-            memory_probe_ns=conditions.memory_probe_ns,
-            load_1min=conditions.load_1min,
-        ),
+        conditions=_conditions_message(visit.conditions),
         message=visit.message,
     )
 
@@ -219,6 +214,21 @@ def visit_record(message: pb.Visit) -> Visit:
     )
 
 
+def _conditions_message(conditions: Conditions) -> pb.Conditions:
+    return pb.Conditions(
+        cpu_khz=conditions.cpu_khz,
+        temperature_c=conditions.temperature_c,
+        probe_ns=conditions.probe_ns,
+        memory_probe_ns=conditions.memory_probe_ns,
+        load_1min=conditions.load_1min,
+        cap_khz=conditions.cap_khz,
+        governor=conditions.governor,
+        online_cores=conditions.online_cores,
+        battery_percent=conditions.battery_percent,
+        charging=conditions.charging,  # type: ignore[arg-type]  # the stub forgets None
+    )
+
+
 def _conditions_record(message: pb.Conditions) -> Conditions:
     return Conditions(
         cpu_khz=message.cpu_khz if message.HasField("cpu_khz") else None,
@@ -226,6 +236,11 @@ def _conditions_record(message: pb.Conditions) -> Conditions:
         probe_ns=message.probe_ns if message.HasField("probe_ns") else None,
         memory_probe_ns=message.memory_probe_ns if message.HasField("memory_probe_ns") else None,
         load_1min=message.load_1min if message.HasField("load_1min") else None,
+        cap_khz=message.cap_khz if message.HasField("cap_khz") else None,
+        governor=message.governor,
+        online_cores=message.online_cores if message.HasField("online_cores") else None,
+        battery_percent=message.battery_percent if message.HasField("battery_percent") else None,
+        charging=message.charging if message.HasField("charging") else None,
     )
 
 

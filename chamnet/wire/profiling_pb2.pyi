@@ -35,7 +35,7 @@ class Component(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., dtypes: _Optional[_Iterable[str]] = ..., why_not: _Optional[str] = ...) -> None: ...
 
 class DescribeReply(_message.Message):
-    __slots__ = ("agent_version", "protocol_version", "cpu_model", "arch", "cpu_flags", "clusters", "memory_bytes", "os", "python", "backends", "meters", "default_backend", "cores", "threads")
+    __slots__ = ("agent_version", "protocol_version", "cpu_model", "arch", "cpu_flags", "clusters", "memory_bytes", "os", "python", "backends", "meters", "default_backend", "cores", "threads", "conditions")
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     CPU_MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class DescribeReply(_message.Message):
     DEFAULT_BACKEND_FIELD_NUMBER: _ClassVar[int]
     CORES_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     agent_version: str
     protocol_version: int
     cpu_model: str
@@ -64,7 +65,8 @@ class DescribeReply(_message.Message):
     default_backend: str
     cores: _containers.RepeatedScalarFieldContainer[int]
     threads: int
-    def __init__(self, agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., cpu_model: _Optional[str] = ..., arch: _Optional[str] = ..., cpu_flags: _Optional[_Iterable[str]] = ..., clusters: _Optional[_Iterable[_Union[CoreCluster, _Mapping]]] = ..., memory_bytes: _Optional[int] = ..., os: _Optional[str] = ..., python: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., meters: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., default_backend: _Optional[str] = ..., cores: _Optional[_Iterable[int]] = ..., threads: _Optional[int] = ...) -> None: ...
+    conditions: Conditions
+    def __init__(self, agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., cpu_model: _Optional[str] = ..., arch: _Optional[str] = ..., cpu_flags: _Optional[_Iterable[str]] = ..., clusters: _Optional[_Iterable[_Union[CoreCluster, _Mapping]]] = ..., memory_bytes: _Optional[int] = ..., os: _Optional[str] = ..., python: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., meters: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., default_backend: _Optional[str] = ..., cores: _Optional[_Iterable[int]] = ..., threads: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("visit_id", "name", "blocks", "model")
@@ -117,18 +119,28 @@ class MeasureRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., backend: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
 
 class Conditions(_message.Message):
-    __slots__ = ("cpu_khz", "temperature_c", "probe_ns", "load_1min", "memory_probe_ns")
+    __slots__ = ("cpu_khz", "temperature_c", "probe_ns", "load_1min", "memory_probe_ns", "cap_khz", "governor", "online_cores", "battery_percent", "charging")
     CPU_KHZ_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     PROBE_NS_FIELD_NUMBER: _ClassVar[int]
     LOAD_1MIN_FIELD_NUMBER: _ClassVar[int]
     MEMORY_PROBE_NS_FIELD_NUMBER: _ClassVar[int]
+    CAP_KHZ_FIELD_NUMBER: _ClassVar[int]
+    GOVERNOR_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_CORES_FIELD_NUMBER: _ClassVar[int]
+    BATTERY_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    CHARGING_FIELD_NUMBER: _ClassVar[int]
     cpu_khz: int
     temperature_c: float
     probe_ns: int
     load_1min: float
     memory_probe_ns: int
-    def __init__(self, cpu_khz: _Optional[int] = ..., temperature_c: _Optional[float] = ..., probe_ns: _Optional[int] = ..., load_1min: _Optional[float] = ..., memory_probe_ns: _Optional[int] = ...) -> None: ...
+    cap_khz: int
+    governor: str
+    online_cores: int
+    battery_percent: int
+    charging: bool
+    def __init__(self, cpu_khz: _Optional[int] = ..., temperature_c: _Optional[float] = ..., probe_ns: _Optional[int] = ..., load_1min: _Optional[float] = ..., memory_probe_ns: _Optional[int] = ..., cap_khz: _Optional[int] = ..., governor: _Optional[str] = ..., online_cores: _Optional[int] = ..., battery_percent: _Optional[int] = ..., charging: bool = ...) -> None: ...
 
 class Visit(_message.Message):
     __slots__ = ("visit_id", "status", "samples_ns", "cpu_samples_ns", "preempted", "noop_ns", "started_unix_ms", "conditions", "message")

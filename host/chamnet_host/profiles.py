@@ -12,6 +12,14 @@ from chamnet.errors import ConfigError
 __all__ = ["DeviceProfile", "find_profile", "load_profile", "profile_folders", "shipped_profiles"]
 
 
+# What a key may be, where it is not a text.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "threads": int,
+    "patience_s": (int, float),
+    "cool_to_c": (int, float),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceProfile:
     """How to reach one device; `device_profiles/README.md` documents every key.
@@ -26,6 +34,9 @@ class DeviceProfile:
         backend: Backend to measure with; empty: the agent's default.
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
+        governor: Clock governor of the cores while the agent runs; empty: as it is.
+        patience_s: How long a device that was lost is waited for.
+        cool_to_c: Temperature of the hottest zone above which it is left to cool between requests; None for no limit.
         verified_on: Hardware and date of a real run; empty until then.
     """
 
@@ -37,6 +48,9 @@ class DeviceProfile:
     backend: str = ""
     cores: str = "auto"
     threads: int = 1
+    governor: str = ""
+    patience_s: float = 10.0
+    cool_to_c: float | None = None
     verified_on: str = ""
 
 
@@ -76,11 +90,10 @@ def load_profile(path: Path) -> DeviceProfile:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error})") from error
-    known = {field.name: field.type for field in fields(DeviceProfile)} | {"name": str}
-    if unknown := raw.keys() - known.keys():
+    if unknown := raw.keys() - {field.name for field in fields(DeviceProfile)}:
         raise ConfigError(f"{path}: unknown keys {sorted(unknown)}; see device_profiles/README.md")
     for key, value in raw.items():
-        if not isinstance(value, int if key == "threads" else str) or isinstance(value, bool):
+        if not isinstance(value, _KINDS.get(key, str)) or isinstance(value, bool):
             raise ConfigError(
                 f"{path}: {key} = {value!r} is of the wrong kind; see device_profiles/README.md"
             )
@@ -91,6 +104,8 @@ def load_profile(path: Path) -> DeviceProfile:
         raise ConfigError(f"{path}: transport direct needs an address = 'HOST:PORT'")
     if profile.threads < 1:
         raise ConfigError(f"{path}: threads must be at least 1")
+    if profile.patience_s < 0:
+        raise ConfigError(f"{path}: patience_s must not be negative")
     return profile
 
 

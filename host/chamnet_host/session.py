@@ -11,22 +11,27 @@ with Session.open("chamnet.db", target="local") as session:
 ```
 """
 
+import logging
 from collections.abc import Sequence
 from itertools import chain
 
+from chamnet.errors import DeviceError
 from chamnet.lut import Platform
 from chamnet.networks import Network
 from chamnet.search import SearchSettings, SolverChoice
 from chamnet.units import Granularity
 from chamnet_host.answer import Answer, search
-from chamnet_host.campaign import Progress, Tally, resolve_units, run_campaign
+from chamnet_host.campaign import Campaign, Progress, Tally
 from chamnet_host.planner import batches, default_granularity, find_effort, walks_through
 from chamnet_host.prediction import Prediction, predict
+from chamnet_host.preflight import obstacles
 from chamnet_host.reach import KeptConnection
 from chamnet_host.verification import Verification, verify
 from chamnet_host.workspace import Workspace
 
 __all__ = ["Session"]
+
+log = logging.getLogger(__name__)
 
 
 class Session(Workspace):
@@ -58,33 +63,41 @@ class Session(Workspace):
 
         Raises:
             DeviceLostError: The agent cannot be kept alive; what was measured is stored.
+            DeviceError: The device is throttled, loaded or low on power, and `strict` was asked for.
             StoreError: The store took no more; what it has is kept.
         """
-        wanted, tally = find_effort(effort), Tally()
+        wanted = find_effort(effort)
         with KeptConnection(self.connect) as connect:
             with connect() as client:
                 platform = self.platform_now(client)
+                hindered = obstacles(client.describe())
+            if hindered and strict:
+                raise DeviceError(
+                    f"{self.device.name}: {'; '.join(hindered)}. Leave --strict out to measure all the same"
+                )
+            for each in hindered:
+                log.warning("%s: %s", self.device.name, each)
             granularity = granularity or default_granularity(platform.backend, self.space.dtype)
             lut_id = self.remember(platform, granularity)
             self.forget_table()
             session = self._calibration_session(platform, anew=recalibrate)
+            campaign = Campaign(
+                connect=connect,
+                store=self.store,
+                lut_id=lut_id,
+                digest=platform.digest,
+                backend=platform.backend,
+                progress=progress,
+                strict=strict,
+                patience_s=self.device.patience_s,
+                cool_to_c=self.device.cool_to_c,
+            )
             planned = batches(self, wanted, platform, granularity, budgets_ms=budgets_ms, session=session)
             for batch in chain(planned, walks_through(also, granularity)):
-                run_campaign(
-                    batch,
-                    connect,
-                    self.store,
-                    lut_id=lut_id,
-                    digest=platform.digest,
-                    backend=platform.backend,
-                    progress=progress,
-                    tally=tally,
-                    strict=strict,
-                )
-                units = [unit for network in batch.walks for unit in network.units(granularity)]
-                resolve_units(units, connect, self.store, lut_id=lut_id, backend=platform.backend)
+                campaign.run(batch)
+                campaign.resolve(unit for network in batch.walks for unit in network.units(granularity))
         self.forget_table()
-        return tally
+        return campaign.tally
 
     def _calibration_session(self, platform: Platform, *, anew: bool) -> int:
         """Return the number of the calibration that counts, after starting a new one if asked."""

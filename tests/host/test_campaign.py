@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,8 +13,9 @@ from chamnet.lut import Batch, Store
 from chamnet.networks import find
 from chamnet.records import Conditions, Item, Policy, Resolved, Visit
 from chamnet.testing import FakeClock, make_platform, make_visit
-from chamnet_host.campaign import Connect, Tally, resolve_units, run_campaign
+from chamnet_host.campaign import Campaign, Tally
 from chamnet_host.client import DeviceClient
+from chamnet_host.reach import Connect
 
 WALKS = tuple(find(name).build() for name in ("chamnet-a", "chamnet-c", "chamnet-e", "chamnet-f"))
 BATCH = Batch(
@@ -48,11 +50,18 @@ def units_of_one_walk() -> list[str]:
     return [unit.key for unit in WALKS[0].units("block") if unit.key in first - set().union(*others)]
 
 
-def run(store: Store, connect: Connect, clock: FakeClock | None = None, **options: Any) -> Tally:
+def campaign(store: Store, connect: Connect, **options: Any) -> Campaign:
+    options.setdefault("clock", FakeClock())
     lut_id = store.add_platform(PLATFORM)
-    facts = {"lut_id": lut_id, "digest": PLATFORM.digest, "backend": "fake", "progress": lambda tally: None}
-    facts["clock"] = clock or FakeClock()
-    return run_campaign(BATCH, connect, store, **facts, **options)  # type: ignore[arg-type]
+    return Campaign(
+        connect=connect, store=store, lut_id=lut_id, digest=PLATFORM.digest, backend="fake", **options
+    )
+
+
+def run(store: Store, connect: Connect, **options: Any) -> Tally:
+    made = campaign(store, connect, **options)
+    made.run(BATCH)
+    return made.tally
 
 
 def stored(store: Store) -> set[str]:
@@ -126,6 +135,57 @@ def test_an_agent_lost_for_good_ends_with_what_to_do(store: Store) -> None:
     ):
         run(store, ScriptedDevice(die).connect)
     assert len(stored(store)) == 30
+
+
+def test_a_device_that_comes_back_in_time_is_waited_for_visibly(store: Store) -> None:
+    clock = FakeClock()
+    seen: list[str] = []
+
+    def lose(item: Item, count: int) -> None:
+        if count >= 30 and clock.time_ns < 60_000_000_000:
+            raise DeviceLostError("the cable was pulled")
+
+    tally = run(
+        store,
+        ScriptedDevice(lose).connect,
+        clock=clock,
+        patience_s=90,
+        progress=lambda tally: seen.append(tally.waiting),
+    )
+    assert stored(store) == BATCH.visit_ids(PLATFORM.digest)
+    assert "lost; trying for another 89 s" in seen
+    assert tally.waiting == ""
+    assert 60 <= clock.time_ns / 1e9 < 80  # pauses grow, but not without end
+
+
+def test_a_hot_device_is_left_to_cool(store: Store) -> None:
+    seen: list[str] = []
+    began_c: list[float] = []
+
+    class Heating(ScriptedDevice):
+        temperature_c = 30.0
+
+        def measure(self, items: Sequence[Item], policy: Policy, **_: Any) -> Iterator[Visit]:
+            began_c.append(self.temperature_c)
+            for visit in super().measure(items, policy):
+                self.temperature_c += 1
+                yield replace(visit, conditions=Conditions(temperature_c=self.temperature_c))
+
+        def describe(self) -> Any:
+            self.temperature_c -= 1
+            return SimpleNamespace(conditions=Conditions(temperature_c=self.temperature_c))
+
+    device = Heating()
+    run(
+        store,
+        device.connect,
+        cool_to_c=40.0,
+        progress=lambda tally: seen.append(tally.waiting),
+    )
+    assert any("to 40 °C" in each for each in seen)
+    assert len(began_c) > 2
+    assert max(began_c) <= 40
+    assert stored(store) == BATCH.visit_ids(PLATFORM.digest)
 
 
 def test_an_agent_that_leaves_no_token_behind_is_lost_too(store: Store) -> None:
@@ -283,7 +343,7 @@ def test_what_is_executed_is_asked_once_and_kept(store: Store) -> None:
     units = list(WALKS[0].units("block"))
     store.append(lut_id, "unit", units[0].key, "ring", make_visit("x", status="unsupported"))
     for wanted in (units[:4], units):
-        resolve_units([*wanted, *wanted], Resolving().connect, store, lut_id=lut_id, backend="fake")
+        campaign(store, Resolving().connect).resolve([*wanted, *wanted])
     keys = {unit.key for unit in units[1:]}
     assert sorted(asked) == sorted(keys)
     assert store.executed(lut_id) == {key: (f"ran {key}",) for key in keys}

@@ -216,4 +216,5 @@ def _remark(tally: Tally) -> str:
     parts += [f"{tally.slow} slow"] if tally.slow else []
     parts += [f"{tally.reconnects} reconnects"] if tally.reconnects else []
     parts += [f"waited {tally.waits} s for another host"] if tally.waits else []
+    parts += [tally.waiting] if tally.waiting else []
     return ", ".join(parts)

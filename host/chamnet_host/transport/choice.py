@@ -25,4 +25,6 @@ def transport_of(device: DeviceProfile) -> Transport:
     if device.transport == "direct":
         token_file = Path(device.token_file).expanduser() if device.token_file else None
         return DirectTransport(device.address, token_file=token_file)
-    return LocalTransport(backend=device.backend or None, cores=device.cores, threads=device.threads)
+    return LocalTransport(
+        backend=device.backend or None, cores=device.cores, threads=device.threads, governor=device.governor
+    )

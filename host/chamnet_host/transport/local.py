@@ -35,6 +35,7 @@ class LocalTransport:
         backend: The agent's default; None leaves the choice to it.
         cores: To measure on, such as `0,1`; `auto` for the fastest.
         threads: The backend computes with.
+        governor: Of these cores while the agent runs; empty to leave it.
         own: Whether to start an agent even if one runs, with a state directory of its own. Two agents that measure
             at the same time disturb each other: for tests.
         start_s: For a child to answer.
@@ -48,6 +49,7 @@ class LocalTransport:
         backend: str | None = None,
         cores: str = "auto",
         threads: int = 1,
+        governor: str = "",
         own: bool = False,
         start_s: float = 20.0,
         environ: Mapping[str, str] | None = None,
@@ -56,8 +58,10 @@ class LocalTransport:
         self._flags = ["--cores", cores, "--threads", str(threads)]
         if backend:
             self._flags += ["--backend", backend]
+        if governor:
+            self._flags += ["--governor", governor]
         self._own = own
-        self._plain = not backend and cores == "auto" and threads == 1
+        self._plain = not backend and cores == "auto" and threads == 1 and not governor
         self._start_s = start_s
         self._environ = dict(os.environ if environ is None else environ)
         self._clock = clock or SystemClock()

@@ -41,6 +41,19 @@ COMPONENT = st.builds(
     dtypes=tuples(st.text()),
     why_not=st.none() | st.text(),
 )
+CONDITIONS = st.builds(
+    Conditions,
+    cpu_khz=st.none() | UINT64,
+    temperature_c=st.none() | FLOAT,
+    probe_ns=st.none() | INT64,
+    memory_probe_ns=st.none() | INT64,
+    load_1min=st.none() | FLOAT,
+    cap_khz=st.none() | UINT64,
+    governor=st.text(),
+    online_cores=st.none() | UINT32,
+    battery_percent=st.none() | UINT32,
+    charging=st.none() | st.booleans(),
+)
 DEVICE = st.builds(
     DeviceInfo,
     agent_version=st.text(),
@@ -57,6 +70,7 @@ DEVICE = st.builds(
     default_backend=st.text(),
     cores=tuples(UINT32),
     threads=UINT32,
+    conditions=CONDITIONS,
 )
 ITEM = st.builds(
     Item, visit_id=st.text(), name=st.text(), blocks=tuples(st.text()), model=st.none() | st.binary()
@@ -80,14 +94,7 @@ VISIT = st.builds(
     preempted=UINT32,
     noop_ns=st.none() | INT64,
     started_unix_ms=UINT64,
-    conditions=st.builds(
-        Conditions,
-        cpu_khz=st.none() | UINT64,
-        temperature_c=st.none() | FLOAT,
-        probe_ns=st.none() | INT64,
-        memory_probe_ns=st.none() | INT64,
-        load_1min=st.none() | FLOAT,
-    ),
+    conditions=CONDITIONS,
     message=st.text(),
 )
 RESOLVED = st.builds(
