@@ -81,9 +81,17 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.set_defaults(run=_serve)
     serve.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; loopback only (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; others than loopback need --tls (default: %(default)s)",
     )
     serve.add_argument("--port", type=int, default=0, help="TCP port; 0: any free one (default: %(default)s)")
+    serve.add_argument(
+        "--tls",
+        type=Path,
+        metavar="FOLDER",
+        help="certificates, as `chamnet-host certify` makes them for an agent",
+    )
     serve.add_argument("--backend", help="for requests that name none (default: the first that works here)")
     serve.add_argument(
         "--cores", default="auto", help="to measure on, such as 4-7 or 0,1 (default: the fastest)"
@@ -140,6 +148,7 @@ def _config(arguments: argparse.Namespace) -> AgentConfig:
         state_dir=arguments.state_dir,
         host=arguments.host,
         port=arguments.port,
+        tls=arguments.tls,
         backend=arguments.backend or registry.default_backend(),
         cores=cores,
         threads=arguments.threads,

@@ -12,7 +12,8 @@ class AgentConfig:
 
     Attributes:
         state_dir: Holds the lock, the token and `agent.json`.
-        host: Address to listen on; loopback only.
+        host: Address to listen on; loopback only, unless there is `tls`.
+        tls: Folder of certificates; None for none (`chamnet.wire.tls`).
         port: TCP port; 0 lets the system choose.
         backend: Runs what a request names no backend for; in the registry.
         cores: What the worker is pinned to.
@@ -24,6 +25,7 @@ class AgentConfig:
     state_dir: Path
     host: str = "127.0.0.1"
     port: int = 0
+    tls: Path | None = None
     backend: str
     cores: tuple[int, ...]
     threads: int = 1

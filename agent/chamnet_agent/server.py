@@ -16,6 +16,7 @@ from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError
 from chamnet.wire.endpoint import Endpoint, is_loopback
 from chamnet.wire.profiling_pb2_grpc import add_ProfilingServicer_to_server
+from chamnet.wire.tls import server_credentials
 from chamnet_agent import state, sysinfo
 from chamnet_agent.auth import TokenInterceptor
 from chamnet_agent.board import Board
@@ -105,13 +106,14 @@ def create_server(
     """Return a server that listens but has not started, and its port.
 
     Raises:
-        ConfigError: The address leaves this machine, or is taken.
+        ConfigError: The address leaves this machine without TLS, or is taken; or certificates are missing.
     """
-    if not is_loopback(config.host):
+    if config.tls is None and not is_loopback(config.host):
         raise ConfigError(
-            f"--host {config.host}: the agent listens on loopback only until it has TLS, for the token would "
-            "cross the network readable; reach it through adb forward or ssh -L"
+            f"--host {config.host}: without --tls the agent listens on loopback only, for the token would cross the network"
+            " readable; reach it through adb forward or ssh -L, or make certificates with `chamnet-host certify`"
         )
+    credentials = server_credentials(config.tls) if config.tls else None
     server = grpc.server(
         ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="rpc"),
         interceptors=[TokenInterceptor(token)],
@@ -122,7 +124,9 @@ def create_server(
     server.add_generic_rpc_handlers((health_handler(lease),))
     address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
     try:
-        port = server.add_insecure_port(address)
+        port = (
+            server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        )
     except RuntimeError as error:
         raise ConfigError(
             f"cannot listen on {address}: the port is taken, or not ours; try --port 0"

@@ -33,6 +33,7 @@ _COMMANDS = (
     "measure",
     "train",
     "export",
+    "certify",
 )
 _GROUPS = ("lut", "accuracy", "space")
 _STOPPED = {  # what is said after Ctrl-C, by command

@@ -5,6 +5,7 @@ import os
 import platform
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ from chamnet.wire import convert, status
 from chamnet.wire import profiling_pb2 as pb
 from chamnet.wire.jobs import Job
 from chamnet.wire.profiling_pb2_grpc import ProfilingStub
+from chamnet.wire.tls import AGENT_NAME, channel_credentials
 
 __all__ = ["DeviceClient"]
 
@@ -47,6 +49,7 @@ class DeviceClient:
         address: `HOST:PORT`.
         token: From the agent's token file.
         timeout_s: For calls that return at once.
+        tls: Folder of the host's certificates (`chamnet.wire.tls`); None where calls stay on this machine.
         last_words: Returns the last lines of the agent's log, to quote when it is lost.
     """
 
@@ -56,13 +59,18 @@ class DeviceClient:
         token: str,
         *,
         timeout_s: float = 10.0,
+        tls: Path | None = None,
         last_words: Callable[[], str] | None = None,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._last_words = last_words
         self._metadata = (("authorization", f"Bearer {token}"), ("chamnet-client", _who()))
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        if tls is None:
+            self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        else:
+            options = [*_OPTIONS, ("grpc.ssl_target_name_override", AGENT_NAME)]
+            self._channel = grpc.secure_channel(address, channel_credentials(tls), options=options)
         self._stub = ProfilingStub(self._channel)
         self._check = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",

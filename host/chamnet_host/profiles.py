@@ -31,6 +31,7 @@ class DeviceProfile:
             that was imported, of a device that is not here (never in a file).
         address: `HOST:PORT`, for `direct`.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
+        tls: Folder of the host's certificates, for `direct` where the address is another machine's.
         backend: Backend to measure with; empty: the agent's default.
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
@@ -45,6 +46,7 @@ class DeviceProfile:
     transport: Literal["local", "direct", "absent"] = "local"
     address: str = ""
     token_file: str = ""
+    tls: str = ""
     backend: str = ""
     cores: str = "auto"
     threads: int = 1

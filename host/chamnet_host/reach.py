@@ -31,7 +31,9 @@ def connect(device: DeviceProfile) -> Iterator["DeviceClient"]:
     transport = transport_of(device)
     try:
         connection = transport.open()
-        with DeviceClient(connection.address, connection.token, last_words=transport.last_words) as client:
+        with DeviceClient(
+            connection.address, connection.token, tls=connection.tls, last_words=transport.last_words
+        ) as client:
             yield client
     finally:
         transport.close()

@@ -50,7 +50,7 @@ class TransportContract:
         """What `open` returns can be called at once."""
         connection = transport.open()
         try:
-            with DeviceClient(connection.address, connection.token) as client:
+            with DeviceClient(connection.address, connection.token, tls=connection.tls) as client:
                 assert client.health()
                 assert client.describe().backends
         finally:
@@ -74,7 +74,7 @@ class TransportContract:
         """After `close` an agent that `open` started is gone, and one that ran before is not."""
         connection = transport.open()
         transport.close()
-        with DeviceClient(connection.address, connection.token, timeout_s=2) as client:
+        with DeviceClient(connection.address, connection.token, timeout_s=2, tls=connection.tls) as client:
             if self.ends_agent:
                 with pytest.raises(DeviceError):
                     client.health()

@@ -112,7 +112,10 @@ def test_an_oversized_message_does_no_harm(start_agent: Starter, connect: Connec
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])
 def test_only_loopback_is_served(tmp_path: Path, host: str) -> None:
     config = AgentConfig(state_dir=tmp_path, host=host, backend="onnxruntime", cores=(0,))
-    with pytest.raises(ConfigError, match="loopback only until it has TLS"), running(config):
+    with (
+        pytest.raises(ConfigError, match="without --tls the agent listens on loopback only"),
+        running(config),
+    ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 

@@ -1,6 +1,7 @@
 """The seam between a host and the ways to reach a device."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 __all__ = ["Connection", "Transport"]
@@ -13,10 +14,12 @@ class Connection:
     Attributes:
         address: `HOST:PORT`, reachable from this machine.
         token: That calls must carry; kept out of logs.
+        tls: Folder of the host's certificates; None where calls stay on this machine.
     """
 
     address: str
     token: str = field(repr=False)
+    tls: Path | None = None
 
 
 class Transport(Protocol):

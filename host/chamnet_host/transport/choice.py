@@ -24,7 +24,8 @@ def transport_of(device: DeviceProfile) -> Transport:
         )
     if device.transport == "direct":
         token_file = Path(device.token_file).expanduser() if device.token_file else None
-        return DirectTransport(device.address, token_file=token_file)
+        tls = Path(device.tls).expanduser() if device.tls else None
+        return DirectTransport(device.address, token_file=token_file, tls=tls)
     return LocalTransport(
         backend=device.backend or None, cores=device.cores, threads=device.threads, governor=device.governor
     )

@@ -17,8 +17,9 @@ class DirectTransport:
     """Reaches an agent at `HOST:PORT`.
 
     Args:
-        address: Loopback, such as the near end of `adb forward` or `ssh -L`.
+        address: Loopback, such as the near end of `adb forward` or `ssh -L`; with `tls` any.
         token_file: Holds the agent's token; None for that of an agent on this machine.
+        tls: Folder of the host's certificates; None for a loopback address.
         timeout_s: For the agent to answer.
         environ: Says where an agent on this machine keeps its files.
     """
@@ -28,12 +29,13 @@ class DirectTransport:
         address: str,
         *,
         token_file: Path | None = None,
+        tls: Path | None = None,
         timeout_s: float = 10.0,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._host, self._port = _parsed(address)
         self._address = address
-        self._token_file = token_file
+        self._token_file, self._tls = token_file, tls
         self._timeout_s = timeout_s
         self._state_dir = default_state_dir(os.environ if environ is None else environ)
 
@@ -43,18 +45,23 @@ class DirectTransport:
         Raises:
             DeviceUnreachableError: It does not.
             TokenError: No token file, or the agent refuses what it holds.
-            ConfigError: The address leaves this machine.
+            ConfigError: The address leaves this machine without certificates, or these are not valid now.
         """
-        if not is_loopback(self._host):
+        if self._tls is None and not is_loopback(self._host):
             raise ConfigError(
-                f"{self._address}: leaves this machine, and the token would cross the network readable; forward "
-                "the agent's port with ssh -L or adb forward, and give the near end"
+                f"{self._address}: leaves this machine, and the token would cross the network readable; forward the agent's"
+                " port with ssh -L or adb forward and give the near end, or name certificates as `tls` in a device profile"
+                " (`chamnet-host certify` makes them)"
             )
+        if self._tls is not None:
+            from chamnet_host.certificates import check_dates
+
+            check_dates(self._tls)
         self._knock()
-        connection = Connection(self._address, read_token(self._token_file or self._own_token_file()))
-        with DeviceClient(connection.address, connection.token, timeout_s=self._timeout_s) as client:
+        token = read_token(self._token_file or self._own_token_file())
+        with DeviceClient(self._address, token, timeout_s=self._timeout_s, tls=self._tls) as client:
             client.health()
-        return connection
+        return Connection(self._address, token, self._tls)
 
     def close(self) -> None:
         """Do nothing: `open` starts nothing."""
