@@ -42,6 +42,16 @@ test: .venv/dev.stamp ## run every test that needs no device
 test-unit: .venv/dev.stamp ## run the fast tests only
 	@$(BIN)/python -m pytest -m "not slow and not e2e" $(PYTEST_ARGS)
 
+.PHONY: test-qnn
+test-qnn: .venv-qnn/stamp ## by hand: run units on the Hexagon simulator (an environment of its own, 500 MB)
+	@.venv-qnn/bin/python -m pytest -n 0 tests/agent/backends/test_onnxruntime_accelerators.py $(PYTEST_ARGS)
+
+.venv-qnn/stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-qnn
+	@.venv-qnn/bin/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[onnx]' onnxruntime-qnn \
+		pytest pytest-timeout pytest-xdist hypothesis
+	@touch $@
+
 # --- checks ----------------------------------------------------------------------------------------------
 
 .PHONY: format

@@ -9,6 +9,7 @@ ChamNetError                    exit code 1: a failure
 │   ├── NotProfiledError        an answer needs a table that has not been measured yet
 │   └── TokenError              the agent refused the token
 ├── UnsupportedOpError          the backend cannot run an operator
+│   └── FallbackError           an accelerator leaves it to the CPU
 ├── StoreError                  the table on disk is corrupt, too new, full or locked
 ├── DeviceError                 the device side failed
 │   ├── DeviceUnreachableError  no agent answers
@@ -57,6 +58,10 @@ class TokenError(UsageError):
 
 class UnsupportedOpError(ChamNetError):
     """The backend cannot run an operator."""
+
+
+class FallbackError(UnsupportedOpError):
+    """An accelerator leaves an operator to the CPU, so its time would be that of another device."""
 
 
 class StoreError(ChamNetError):

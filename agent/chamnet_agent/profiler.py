@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from statistics import mean
 
 from chamnet.clock import Clock
-from chamnet.errors import UnsupportedOpError
-from chamnet.records import Conditions, Item, Policy, Resolved, Visit
+from chamnet.errors import FallbackError, UnsupportedOpError
+from chamnet.records import Conditions, Item, Policy, Resolved, Status, Visit
 from chamnet_agent.backends.base import Backend, DeviceTimed, Prepared, Warmed, Workload
 from chamnet_agent.board import NOBODY
 from chamnet_agent.probes import Probes, Work
@@ -86,7 +86,7 @@ class Profiler:
             try:
                 executed = self._backend.resolve(Workload.of(item), seed=seed)
             except UnsupportedOpError as error:
-                resolved = Resolved(visit_id=item.visit_id, status="unsupported", message=str(error))
+                resolved = Resolved(visit_id=item.visit_id, status=_status(error), message=str(error))
             else:
                 resolved = Resolved(visit_id=item.visit_id, status="ok", executed=executed)
             self._bench.mark(NOBODY)
@@ -246,7 +246,11 @@ def ring_order(items: int, noops: int) -> list[int]:
 
 
 def _unsupported(item: Item, error: UnsupportedOpError) -> Visit:
-    return Visit(visit_id=item.visit_id, status="unsupported", message=str(error))
+    return Visit(visit_id=item.visit_id, status=_status(error), message=str(error))
+
+
+def _status(error: UnsupportedOpError) -> Status:
+    return "fallback" if isinstance(error, FallbackError) else "unsupported"
 
 
 @contextmanager

@@ -18,6 +18,8 @@ __all__ = ["BACKENDS", "METERS", "backends", "default_backend", "load_backend", 
 
 BACKENDS = {
     "onnxruntime": "chamnet_agent.backends.onnxruntime:OnnxRuntimeBackend",
+    "onnxruntime-cuda": "chamnet_agent.backends.onnxruntime_accelerators:OnnxRuntimeCudaBackend",
+    "onnxruntime-qnn": "chamnet_agent.backends.onnxruntime_accelerators:OnnxRuntimeQnnBackend",
     "litert": "chamnet_agent.backends.litert:LiteRtBackend",
     "torch": "chamnet_agent.backends.torch:TorchBackend",
     "torch-cuda": "chamnet_agent.backends.torch_cuda:TorchCudaBackend",

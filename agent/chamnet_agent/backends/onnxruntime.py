@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chamnet.errors import ConfigError, UnsupportedOpError
 from chamnet.records import Component
@@ -30,15 +30,12 @@ if TYPE_CHECKING:
 
     from chamnet.models.onnx_cut import Cut
 
-__all__ = ["OnnxRuntimeBackend"]
+__all__ = ["OnnxRuntimeBackend", "OrtModel", "installed_version", "onnx_bytes"]
 
-_NAME = "onnxruntime"
-_PROVIDER = "CPUExecutionProvider"
 _NOOP_SHAPE = (1, 8, 1, 1)
 _FIRST_BUFFER_BYTES = 8 * 2**20  # holds every activation of a mobile network at 224 pixels
 _RESIDUAL = 2  # of the three shared buffers, the one that is only read
 _ERRORS_ONLY = 3  # log severity
-_DTYPES = ("f32", "int8")
 _CUTS_BYTES = 512 * 2**20  # of cut units kept, at most, so that the next visit need not cut again
 _CUTS_SHARE = 8  # and at most this part of the memory
 
@@ -59,12 +56,16 @@ class OrtModel:
 class OnnxRuntimeBackend:
     """Runs ONNX files on the CPU, fully optimised, sequentially."""
 
+    name: ClassVar = "onnxruntime"
+    provider: ClassVar = "CPUExecutionProvider"
+    dtypes: ClassVar[tuple[str, ...]] = ("f32", "int8")
+
     def __init__(self, *, threads: int) -> None:
         try:
             import onnxruntime
         except ImportError as error:  # installed, but a library of it is missing or does not fit
             raise ConfigError(
-                f"backend {_NAME} is installed but does not load ({error}); reinstall it: pip install"
+                f"backend {self.name} is installed but does not load ({error}); reinstall it: pip install"
                 " --force-reinstall onnxruntime"
             ) from error
 
@@ -73,22 +74,13 @@ class OnnxRuntimeBackend:
         self._buffers = _Buffers()
         self._cuts = _Cuts()
 
-    @staticmethod
-    def describe() -> Component:
+    @classmethod
+    def describe(cls) -> Component:
         """Return version, provider and whether it is installed."""
-        spec = find_spec(_NAME)
-        if spec is None or spec.origin is None:
-            return Component(
-                name=_NAME,
-                provider=_PROVIDER,
-                dtypes=_DTYPES,
-                why_not="not installed; pip install 'chamnet[onnx]'",
-            )
-        # read, not imported: importing takes half a second and 60 MB
-        source = Path(spec.origin).read_text(encoding="utf-8")
-        version = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
+        version = installed_version()
+        why_not = None if version else "not installed; pip install 'chamnet[onnx]'"
         return Component(
-            name=_NAME, version=version[1] if version else "unknown", provider=_PROVIDER, dtypes=_DTYPES
+            name=cls.name, version=version, provider=cls.provider, dtypes=cls.dtypes, why_not=why_not
         )
 
     def prepare(self, workload: Workload, *, seed: int, slot: int) -> OrtModel:
@@ -98,10 +90,7 @@ class OnnxRuntimeBackend:
             UnsupportedOpError: The runtime refuses it, or a shape is not fixed.
         """
         with self._refusals():
-            if _lone(workload):
-                session = self._session(self._cut(workload.blocks[0], seed).model, optimise=False)
-            else:
-                session = self._session(_onnx_bytes(workload, seed))
+            session = self._loaded(workload, seed)
             binding = session.io_binding()
             memory = tuple(self._bind(session, binding, slot))
             session.run_with_iobinding(binding)  # what it refuses only when run, it refuses here
@@ -111,6 +100,12 @@ class OnnxRuntimeBackend:
             return OrtModel(lambda: session.run_with_iobinding(binding), memory)
         fast, inner = raw.run_with_iobinding, binding._iobinding
         return OrtModel(lambda: fast(inner, None), (*memory, session, binding))
+
+    def _loaded(self, workload: Workload, seed: int) -> Any:
+        """Return a session that runs a workload; a lone unit as inside a network."""
+        if _lone(workload):
+            return self._session(self._cut(workload.blocks[0], seed).model, optimise=False)
+        return self._session(onnx_bytes(workload, seed))
 
     def resolve(self, workload: Workload, *, seed: int) -> tuple[str, ...]:
         """Return the keys of the nodes of the optimised graph.
@@ -124,7 +119,7 @@ class OnnxRuntimeBackend:
         with self._refusals():
             if _lone(workload):
                 return self._cut(workload.blocks[0], seed).keys
-            return executed_keys(read_onnx(self._optimised(_onnx_bytes(workload, seed))))
+            return executed_keys(read_onnx(self._optimised(onnx_bytes(workload, seed))))
 
     def _cut(self, unit: Unit, seed: int) -> "Cut":
         """Return what this device's runtime makes of a unit inside a network."""
@@ -132,7 +127,7 @@ class OnnxRuntimeBackend:
 
         if (found := self._cuts.get(unit.key, seed)) is None:
             carrier = carrier_of(unit)
-            whole = self._optimised(_onnx_bytes(Workload(blocks=carrier.blocks), seed))
+            whole = self._optimised(onnx_bytes(Workload(blocks=carrier.blocks), seed))
             found = cut(whole, carrier.names)
             self._cuts.put(unit.key, seed, found)
         return found
@@ -157,19 +152,27 @@ class OnnxRuntimeBackend:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if saved:
             options.optimized_model_filepath = str(saved)
-        return self._ort.InferenceSession(data, options, providers=[_PROVIDER])
+        return self._started(data, options)
+
+    def _started(self, data: bytes, options: Any) -> Any:
+        """Return a session on the provider."""
+        return self._ort.InferenceSession(data, options, providers=[self.provider])
 
     def _bind(self, session: Any, binding: Any, slot: int) -> Iterator[Any]:
         """Bind inputs and outputs; yield the arrays they live in."""
         for i, value in enumerate(session.get_inputs()):
             which = slot % 2 if i == 0 else _RESIDUAL
-            array = self._buffers.take(which if i < 2 else None, _shape(value), _dtype(value))
+            array = self._array(value, which if i < 2 else None)
             binding.bind_input(value.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
             yield array
         for i, value in enumerate(session.get_outputs()):
-            array = self._buffers.take((slot + 1) % 2 if i == 0 else None, _shape(value), _dtype(value))
+            array = self._array(value, (slot + 1) % 2 if i == 0 else None)
             binding.bind_output(value.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
             yield array
+
+    def _array(self, value: Any, which: int | None) -> "NDArray[Any]":
+        """Return memory for an input or output, in a shared buffer or of its own."""
+        return self._buffers.take(which, _shape(value), _dtype(value))
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -179,7 +182,7 @@ class OnnxRuntimeBackend:
             yield
         except (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf,
                 state.NotImplemented, state.RuntimeException) as error:  # fmt: skip
-            message = f"backend {_NAME} {self._ort.__version__} cannot run this: {error}"
+            message = f"backend {self.name} {self._ort.__version__} cannot run this: {error}"
             raise UnsupportedOpError(message) from error
 
 
@@ -238,12 +241,26 @@ class _Buffers:
         return self._np.resize(self._noise, max(size, 1))
 
 
+def installed_version() -> str:
+    """Return the version of the runtime; empty if it is not installed.
+
+    Read, not imported: importing takes half a second and 60 MB.
+    """
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return ""
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
+    return found[1] if found else "unknown"
+
+
 def _lone(workload: Workload) -> bool:
     """Return whether a workload is one unit, to be run as inside a network."""
     return len(workload.blocks) == 1 and workload.model is None and not workload.isolated
 
 
-def _onnx_bytes(workload: Workload, seed: int) -> bytes:
+def onnx_bytes(workload: Workload, seed: int) -> bytes:
+    """Return a workload as an ONNX file."""
     from chamnet.models.onnx_writer import identity_model, onnx_model
     from chamnet.models.weights import random_weights
 

@@ -15,7 +15,7 @@ from chamnet_agent.backends.torch import TorchBackend, TorchModel, installed_tor
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TorchCudaBackend", "TorchCudaModel"]
+__all__ = ["TorchCudaBackend", "TorchCudaModel", "cuda_provider", "has_nvidia_device"]
 
 _NODES = ("dev/nvidia[0-9]*", "dev/nvgpu", "dev/nvhost-gpu", "dev/dxg")  # a card, two kinds of Jetson, WSL
 
@@ -72,14 +72,14 @@ class TorchCudaBackend(TorchBackend):
         version, cuda = installed_torch()
         if not version:
             why_not = "not installed; pip install 'chamnet[torch]'"
-        elif not any(match for node in _NODES for match in root.glob(node)):
+        elif not has_nvidia_device(root):
             why_not = "no NVIDIA device here"
         elif not cuda:
             why_not = f"torch {version} is built without CUDA; install another from pytorch.org"
         else:
             why_not = None
         return Component(
-            name="torch-cuda", version=version, provider=_provider(root), dtypes=("f32",), why_not=why_not
+            name="torch-cuda", version=version, provider=cuda_provider(root), dtypes=("f32",), why_not=why_not
         )
 
     def prepare(self, workload: Workload, *, seed: int, slot: int) -> TorchCudaModel:
@@ -95,7 +95,16 @@ class TorchCudaBackend(TorchBackend):
         return model
 
 
-def _provider(root: Path) -> str:
+def has_nvidia_device(root: Path = Path("/")) -> bool:
+    """Whether there is an NVIDIA device.
+
+    Args:
+        root: Where the file system of the device begins.
+    """
+    return any(match for node in _NODES for match in root.glob(node))
+
+
+def cuda_provider(root: Path = Path("/")) -> str:
     """Return CUDA and the GPU's model, so that rows of different GPUs never mix."""
     models = set()
     for information in root.glob("proc/driver/nvidia/gpus/*/information"):
