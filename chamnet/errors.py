@@ -10,6 +10,7 @@ ChamNetError                    exit code 1: a failure
 │   └── TokenError              the agent refused the token
 ├── UnsupportedOpError          the backend cannot run an operator
 ├── StoreError                  the table on disk is corrupt, too new, full or locked
+├── BundleError                 a bundle or what it is made of cannot be had, or is damaged
 ├── DeviceError                 the device side failed
 │   ├── DeviceUnreachableError  no agent answers
 │   ├── DeviceLostError         the agent went away while it worked
@@ -61,6 +62,10 @@ class UnsupportedOpError(ChamNetError):
 
 class StoreError(ChamNetError):
     """The table on disk is corrupt, from a newer version, full or locked."""
+
+
+class BundleError(ChamNetError):
+    """A bundle, or what it is made of, cannot be had or is not what was announced."""
 
 
 class DeviceError(ChamNetError):
