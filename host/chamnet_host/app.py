@@ -33,12 +33,14 @@ _COMMANDS = (
     "measure",
     "train",
     "export",
+    "bundle",
 )
 _GROUPS = ("lut", "accuracy", "space")
 _STOPPED = {  # what is said after Ctrl-C, by command
     "profile": "what was measured is stored, the same command continues",
     "accuracy": "what was trained is stored, the same command goes on",
     "train": "the same command goes on after the last epoch that ended",
+    "bundle": "what was downloaded is kept, the same command goes on",
 }
 
 

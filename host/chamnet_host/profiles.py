@@ -26,6 +26,7 @@ class DeviceProfile:
         backend: Backend to measure with; empty: the agent's default.
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
+        bundle: System and processor of the bundle that it takes, such as `android-aarch64`; empty: none is known.
         verified_on: Hardware and date of a real run; empty until then.
     """
 
@@ -37,6 +38,7 @@ class DeviceProfile:
     backend: str = ""
     cores: str = "auto"
     threads: int = 1
+    bundle: str = ""
     verified_on: str = ""
 
 

@@ -3,6 +3,7 @@
 ```text
 agent-python      starts it
 lib/              ld.so and the C libraries that anything below needs, by name, no links
+licenses/         of Debian's packages; those of wheels lie beside them
 py/               CPython: bin/python3, lib/python3.11
 site/             wheels
 agent/            chamnet, chamnet_agent
@@ -11,7 +12,7 @@ var/              made on the device, the one place it writes to
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -21,11 +22,25 @@ from chamnet_host.bundles.launcher import LAUNCHER, launcher_text
 from chamnet_host.bundles.recipe import Recipe, our_files
 from chamnet_host.bundles.wheels import PYTHON, unpack_wheel
 
-__all__ = ["PACKAGES", "STDLIB", "place_libraries", "place_ours", "place_python", "place_wheels", "wanted"]
+__all__ = [
+    "KEPT_SOURCES",
+    "PACKAGES",
+    "STDLIB",
+    "place_libraries",
+    "place_ours",
+    "place_python",
+    "place_wheels",
+    "wanted",
+]
 
 PACKAGES = (f"python{PYTHON}-minimal", f"libpython{PYTHON}-stdlib", "libstdc++6", "libgcc-s1")
 STDLIB = f"py/lib/python{PYTHON}"
 
+# an agent reads a runtime's version there, without importing it
+KEPT_SOURCES = tuple(f"site/{runtime}/__init__.py" for runtime in ("ai_edge_litert", "onnxruntime"))
+
+_PYTHON = (f"usr/bin/python{PYTHON}", f"usr/lib/python{PYTHON}/")
+_DOCUMENTS = "usr/share/doc"
 _ALWAYS = ("libgcc_s.so.1",)  # loaded by name when a thread ends
 _LEFT_OUT = (
     "ctypes/test/*", "curses/*", "dbm/*", "distutils/*", "ensurepip/*", "idlelib/*", "lib2to3/*", "pydoc_data/*",
@@ -37,11 +52,11 @@ _LEFT_OUT = (
 
 
 def wanted(recipe: Recipe, path: str) -> bool:
-    """Return whether a file of a Debian package may be needed: CPython, and every shared library."""
-    if path.startswith(f"usr/lib/python{PYTHON}/") or path == f"usr/bin/python{PYTHON}":
-        return True
+    """Return whether a file of a Debian package may be needed: of CPython, a shared library, a licence."""
     folder, _, name = path.rpartition("/")
-    return folder in recipe.library_folders and ".so" in name
+    if path.startswith(f"{_DOCUMENTS}/"):
+        return name == "copyright" or folder == _DOCUMENTS  # some packages share a folder by a link
+    return path.startswith(_PYTHON) or (folder in recipe.library_folders and ".so" in name)
 
 
 def place_python(debian: Path, bundle: Path) -> None:
@@ -98,6 +113,27 @@ def place_libraries(recipe: Recipe, debian: Path, bundle: Path) -> None:
         todo = [_copy(_find(name, folders, user), place / name, debian) for name, user in needed.items()]
         done |= needed.keys()
         needed = {}
+
+
+def place_licences(debian: Path, bundle: Path, owners: Mapping[str, str]) -> list[str]:
+    """Copy the licences of the Debian packages that the bundle has files of, and return the names of these.
+
+    Args:
+        debian: Unpacked packages.
+        bundle: With everything else in place.
+        owners: Name of the package that each unpacked file came with, by path.
+    """
+    placed = {path.name for path in (bundle / "lib").iterdir()}
+    used = {
+        deb
+        for path, deb in owners.items()
+        if path.startswith(_PYTHON) or (path.rpartition("/")[2] in placed and not path.startswith(_DOCUMENTS))
+    }
+    for deb in used:
+        licence = debian / _DOCUMENTS / deb / "copyright"
+        if licence.is_file():
+            _copy(licence, bundle / "licenses" / f"{deb}.txt", debian)
+    return sorted(used)
 
 
 def _find(name: str, folders: Iterable[Path], user: str) -> Path:

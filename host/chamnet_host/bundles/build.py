@@ -4,6 +4,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from chamnet_host.bundles.debian import Deb, DebianMirror, unpack
 from chamnet_host.bundles.launcher import LAUNCHER
 from chamnet_host.bundles.manifest import NAME, Manifest, facts_of
 from chamnet_host.bundles.recipe import Recipe
-from chamnet_host.bundles.wheels import Wheel, fetch_wheels, locked_wheels
+from chamnet_host.bundles.wheels import LOCK, Wheel, fetch_wheels, locked_wheels
 
 __all__ = ["SUITE", "Built", "Sources", "build"]
 
@@ -36,12 +37,14 @@ class Sources:
         mirror: URI of a Debian mirror; None for this machine's own, else Debian's.
         keyring: The archive's keys; None for this machine's own, else those that come with ChamNet.
         offline: Whether to use the cache alone.
+        lock: File that pins the wheels.
     """
 
     cache: Path
     mirror: str | None = None
     keyring: Path | None = None
     offline: bool = False
+    lock: Path = LOCK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def build(
         ConfigError: The folder holds something else, or a tool is missing.
         BundleError: Parts cannot be had, or do not fit together.
     """
-    inputs = recipe.inputs(builder_magic)
+    inputs = recipe.inputs(builder_magic, sources.lock)
     if not refresh and (there := _there(folder, inputs)):
         return Built(folder=folder, manifest=there, fresh=False)
     _check_replaceable(folder)
@@ -131,7 +134,7 @@ def _make(
 ) -> Manifest:
     """Make a bundle in a folder that is not there yet."""
     debian = made.with_name("debian")
-    debs = _unpack_debian(recipe, debian, sources, progress)
+    debs, owners = _unpack_debian(recipe, debian, sources, progress)
     total = len(debs) + len(_STEPS)
     steps = iter(enumerate(_STEPS, start=len(debs)))
 
@@ -140,24 +143,28 @@ def _make(
         progress(done, total, name)
 
     next_step()
-    wheels = locked_wheels(recipe.kind, recipe.arch)
+    wheels = locked_wheels(recipe.kind, recipe.arch, sources.lock)
     files = fetch_wheels(wheels, recipe.arch, sources.cache, offline=sources.offline)
     next_step()
     assembly.place_python(debian, made)
     assembly.place_wheels(files.values(), made)
     assembly.place_ours(recipe, made)
     assembly.place_libraries(recipe, debian, made)
+    used = set(assembly.place_licences(debian, made, owners))
     next_step()
     if compiled := magic_of(made / assembly.STDLIB) == builder_magic:
-        compile_all(made)
+        compile_all(made, kept=assembly.KEPT_SOURCES)
     next_step()
-    manifest = _summed_up(recipe, made, debs=debs, wheels=wheels, bytecode=compiled, inputs=inputs)
+    used_debs = [deb for deb in debs if deb.name in used]
+    manifest = _summed_up(recipe, made, debs=used_debs, wheels=wheels, bytecode=compiled, inputs=inputs)
     progress(total, total, "")
     return manifest
 
 
-def _unpack_debian(recipe: Recipe, debian: Path, sources: Sources, progress: Progress) -> list[Deb]:
-    """Unpack CPython and its libraries; return the packages they are in."""
+def _unpack_debian(
+    recipe: Recipe, debian: Path, sources: Sources, progress: Progress
+) -> tuple[list[Deb], dict[str, str]]:
+    """Unpack CPython and its libraries; return the packages, and of each file by path the package's name."""
     mirror = DebianMirror(
         SUITE,
         recipe.debian_arch,
@@ -167,11 +174,18 @@ def _unpack_debian(recipe: Recipe, debian: Path, sources: Sources, progress: Pro
         offline=sources.offline,
     )
     progress(0, len(_STEPS) + 1, f"index of {mirror.uri}")
-    debs = mirror.closure(assembly.PACKAGES)
+    debs, owners = mirror.closure(assembly.PACKAGES), dict[str, str]()
     for done, deb in enumerate(debs):
         progress(done, len(debs) + len(_STEPS), deb.name)
-        unpack(mirror.fetch(deb), debian, wanted=lambda path: assembly.wanted(recipe, path))
-    return debs
+        unpack(mirror.fetch(deb), debian, wanted=partial(_owned, recipe, deb.name, owners))
+    return debs, owners
+
+
+def _owned(recipe: Recipe, name: str, owners: dict[str, str], path: str) -> bool:
+    """Return whether a file is wanted, and note whose it is."""
+    if is_wanted := assembly.wanted(recipe, path):
+        owners[path] = name
+    return is_wanted
 
 
 def _summed_up(

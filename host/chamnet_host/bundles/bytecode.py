@@ -8,6 +8,7 @@ import py_compile
 import re
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 __all__ = ["compile_all", "magic_of"]
@@ -27,23 +28,31 @@ def magic_of(stdlib: Path) -> bytes:
     return int(found[1]).to_bytes(2, "little") + b"\r\n" if found else b""
 
 
-def compile_all(root: Path) -> None:
+def compile_all(root: Path, *, kept: Sequence[str] = ()) -> None:
     """Put a `.pyc` in the place of each `.py` below a folder; one that does not compile stays.
 
     Tracebacks name files by their path below `root`.
+
+    Args:
+        root: Folder.
+        kept: Paths of sources that stay as they are.
     """
     environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    subprocess.run([sys.executable, "-I", __file__, str(root)], env=environ, check=True, timeout=_TIMEOUT_S)
+    command = [sys.executable, "-I", __file__, str(root), *kept]
+    subprocess.run(command, env=environ, check=True, timeout=_TIMEOUT_S)
 
 
-def _compile(root: Path) -> None:
+def _compile(root: Path, kept: Collection[str]) -> None:
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH  # there is no source to compare with
-    for source in sorted(root.rglob("*.py")):
+    sources = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*.py"))}
+    for name, source in sources.items():
+        if name in kept:
+            continue
         try:
             py_compile.compile(
                 str(source),
                 cfile=str(source.with_suffix(".pyc")),
-                dfile=source.relative_to(root).as_posix(),
+                dfile=name,
                 doraise=True,
                 invalidation_mode=unchecked,
             )
@@ -53,4 +62,4 @@ def _compile(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    _compile(Path(sys.argv[1]))
+    _compile(Path(sys.argv[1]), sys.argv[2:])

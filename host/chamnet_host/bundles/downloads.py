@@ -133,7 +133,10 @@ class Downloads:
                 return _copy(url, file, limit_bytes)
             except (OSError, http.client.HTTPException) as error:
                 if left == 0 or getattr(error, "code", 500) < 500:
-                    raise _NotThereError(f"{url}: cannot be fetched ({error})") from error
+                    raise _NotThereError(
+                        f"{url}: cannot be fetched ({error}); check the network, or name another mirror"
+                        " (--mirror, $CHAMNET_DEBIAN_MIRROR)"
+                    ) from error
                 log.info("%s: %s; trying again", url, error)
         raise AssertionError("unreachable")
 

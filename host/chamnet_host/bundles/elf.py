@@ -47,7 +47,7 @@ def needed_by(path: Path) -> list[str]:
         names = next((value for tag, value in entries if tag == _STRTAB), 0)
         start = _offset_of(names, segments)
         return [_text(content, start + value) for tag, value in entries if tag == _NEEDED]
-    except (struct.error, ValueError, StopIteration) as error:
+    except (struct.error, ValueError) as error:
         raise BundleError(f"{path}: a damaged ELF file") from error
 
 
@@ -57,6 +57,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int, int]]:
     size, count = struct.unpack_from("<HH", content, 54)
     for i in range(count):
         kind, _, offset, address, _, length = struct.unpack_from("<IIQQQQ", content, table + i * size)
+        if kind in (_LOAD, _DYNAMIC) and offset + length > len(content):
+            raise ValueError("it ends within a segment")
         yield kind, offset, address, length
 
 

@@ -17,7 +17,7 @@ _TEXT = Template("""\
 # Starts the Python of this bundle: agent-python -m chamnet_agent serve
 case "$$0" in */*) here=$${0%/*} ;; *) here=. ;; esac
 here=$$(CDPATH= cd -- "$$here" && pwd) || exit 1
-unset LD_PRELOAD LD_LIBRARY_PATH PYTHONSTARTUP
+unset LD_PRELOAD LD_LIBRARY_PATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE
 case "$${PYTHONPATH:-}" in
   "$$here/site:$$here/agent"*) ;;
   *) PYTHONPATH=$$here/site:$$here/agent ;;

@@ -94,28 +94,33 @@ class Recipe:
         arch = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
         return cls(kind=kind, arch=arch, os="linux")
 
-    def inputs(self, builder_magic: bytes) -> str:
+    def inputs(self, builder_magic: bytes, lock: Path) -> str:
         """Return a SHA-256 over all that decides what the bundle holds, but for the state of Debian's mirror.
 
         Args:
             builder_magic: Magic number of the building Python's bytecode.
+            lock: File that pins the wheels.
         """
         digest = hashlib.sha256(f"{FORMAT} {self} {chamnet.__version__} {builder_magic.hex()}".encode())
-        builder = Path(__file__).parent
-        for path in sorted(builder.iterdir()):
-            if path.suffix in (".py", ".toml"):
-                _add(digest, path.name, path)
+        for path in (lock, *sorted(Path(__file__).parent.glob("*.py"))):
+            _add(digest, path.name, path)
         for name, path in our_files():
             _add(digest, name, path)
         return digest.hexdigest()
 
 
 def our_files() -> Iterator[tuple[str, Path]]:
-    """Yield the files of ours that an agent needs: path to import from, and where they are now."""
+    """Yield the files of ours that an agent needs: path to import from, and where they are now.
+
+    Raises:
+        ConfigError: The installation is broken.
+    """
     for package in ("chamnet", "chamnet_agent"):
-        spec = importlib.util.find_spec(package)
-        (folder,) = (spec and spec.submodule_search_locations) or ("",)
-        for path in sorted(Path(folder).rglob("*")):
+        spec = importlib.util.find_spec(package)  # the host imports nothing of the agent's
+        if spec is None or spec.origin is None:
+            raise ConfigError(f"{package} is not installed beside chamnet_host; install chamnet anew")
+        folder = Path(spec.origin).parent
+        for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
             if package == "chamnet" and inside.parts[0] in _NOT_FOR_AGENTS:
                 continue

@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -16,10 +15,11 @@ from tempfile import TemporaryDirectory
 from chamnet.errors import BundleError, ConfigError
 from chamnet_host.bundles.downloads import sha256_of
 
-__all__ = ["PYTHON", "Wheel", "fetch_wheels", "locked_wheels", "unpack_wheel"]
+__all__ = ["LOCK", "PYTHON", "Wheel", "fetch_wheels", "locked_wheels", "unpack_wheel"]
 
 log = logging.getLogger(__name__)
 
+LOCK = Path(__file__).with_name("wheels.toml")
 PYTHON = "3.11"  # that of the Debian suite and of wheels.toml
 _PLATFORMS = (
     "manylinux_2_17",
@@ -33,6 +33,7 @@ _LAST_CHARS = 600
 # What an agent never loads. Libraries are never stripped: `strip` breaks those that auditwheel moved about.
 _LEFT_OUT = (
     "*.a", "*.h", "*.pxd", "*.pyi", "*.pyx", "*/tests/*", "*.dist-info/RECORD",
+    "grpc/_cython/_credentials/roots.pem",  # an agent calls nobody
     "ai_edge_litert/aot/*", "ai_edge_litert/tools/*", "ai_edge_litert/vendors/*", "ai_edge_litert/tflite/converter/*",
     "ai_edge_litert/libLiteRtWebGpuAccelerator.so",  # 17 MB
     "numpy/distutils/*", "numpy/f2py/*", "numpy/_pyinstaller/*", "numpy/_core/*_tests.*", "numpy/_core/_simd.*",
@@ -60,16 +61,17 @@ class Wheel:
     size_bytes: int
 
 
-def locked_wheels(kind: str, arch: str) -> list[Wheel]:
+def locked_wheels(kind: str, arch: str, lock: Path = LOCK) -> list[Wheel]:
     """Return the wheels of a bundle, by name.
 
     Args:
         kind: `full` or `core`.
         arch: `aarch64` or `x86_64`.
+        lock: File that pins them.
     """
-    lock = tomllib.loads((resources.files("chamnet_host.bundles") / "wheels.toml").read_text("utf-8"))
-    wheels = [Wheel(name=name, **facts) for name, facts in lock[arch].items()]
-    return [wheel for wheel in wheels if kind == "full" or wheel.name in lock["core"]]
+    pinned = tomllib.loads(lock.read_text(encoding="utf-8"))
+    wheels = [Wheel(name=name, **facts) for name, facts in pinned[arch].items()]
+    return [wheel for wheel in wheels if kind == "full" or wheel.name in pinned["core"]]
 
 
 def fetch_wheels(

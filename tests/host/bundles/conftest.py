@@ -1,9 +1,11 @@
-"""A Debian mirror in a folder, with a key of its own."""
+"""A Debian mirror in a folder, with a key of its own; tiny packages, libraries and wheels."""
 
 import hashlib
 import io
 import lzma
+import struct
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -88,6 +90,39 @@ class FakeMirror:
         return self.folder / "dists" / "bookworm" / "InRelease"
 
 
+def elf(*needed: str, machine: int = 183) -> bytes:
+    """Return an ELF file that needs libraries; by default for aarch64."""
+    names, offsets = b"\0", []
+    for name in needed:
+        offsets.append(len(names))
+        names += name.encode() + b"\0"
+    start, base = 64 + 2 * 56, 0x400000  # headers; where it is loaded
+    entries = [(5, base + start), *((1, offset) for offset in offsets), (0, 0)]
+    dynamic = b"".join(struct.pack("<qQ", *entry) for entry in entries)
+    whole = start + len(names) + len(dynamic)
+    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    head += struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, whole, whole, 0x10000)
+    at = start + len(names)
+    table = struct.pack("<IIQQQQQQ", 2, 6, at, base + at, base + at, len(dynamic), len(dynamic), 8)
+    return head + load + table + names + dynamic
+
+
+def write_wheel(path: Path, files: Mapping[str, bytes]) -> dict[str, object]:
+    """Write a wheel and return the facts that a lock file states of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name, version = path.name.split("-")[:2]
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    tag = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, value in {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tag}.items():
+            archive.writestr(zipfile.ZipInfo(key), value)
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"version": version, "file": path.name, "sha256": sha256, "size_bytes": len(content)}
+
+
 @pytest.fixture
 def mirror(tmp_path: Path) -> FakeMirror:
     """Return an empty mirror, not yet published."""
@@ -104,3 +139,15 @@ def make_deb(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def make_elf() -> Callable[..., bytes]:
+    """Return `elf`."""
+    return elf
+
+
+@pytest.fixture
+def make_wheel() -> Callable[..., dict[str, object]]:
+    """Return `write_wheel`."""
+    return write_wheel
