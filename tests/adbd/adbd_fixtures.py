@@ -13,6 +13,8 @@ import pytest
 from adbd_device import AdbdDevice, CannotRunError
 from adbd_root import CannotFetchError, adbd_root
 
+from chamnet_host.bundles.downloads import default_cache
+
 DeviceStarter = Callable[..., AdbdDevice]
 
 _SERVER_START_S = 20.0
@@ -39,9 +41,8 @@ class AdbServer:
 @pytest.fixture(scope="session")
 def adbd_template() -> Path:
     """Return the files of a device; fetched once for all runs."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chamnet/tests"
     try:
-        return adbd_root(cache)
+        return adbd_root(default_cache(os.environ) / "tests")
     except CannotFetchError as error:
         pytest.skip(f"no adbd: {error}")
 

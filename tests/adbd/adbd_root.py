@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chamnet.errors import BundleError, ConfigError
+from chamnet_host.bundles.debian import DebianMirror, unpack
+
 __all__ = ["ADBD", "CannotFetchError", "adbd_root"]
 
 ADBD = Path("usr/lib/android-sdk/platform-tools/adbd")
@@ -16,7 +19,6 @@ _LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
 _SUITE = "trixie"  # the first with adbd
 _PACKAGES = ("adbd", "busybox-static")
 _LAYOUT = 1  # raise when what is made below changes
-_FETCH_S = 300
 
 # Debian lets every host in on Linux: `auth_required = false`. The last byte of this instruction is that `false`.
 _NO_AUTH = re.compile(rb"\xc6\x00(\x00)\x48\x8d\x3d....\xe8", re.DOTALL)
@@ -43,7 +45,7 @@ def adbd_root(cache: Path) -> Path:
     """Return a root to copy a device from; its `adbd-auth` beside `adbd` wants hosts to have a key.
 
     Raises:
-        CannotFetchError: No network, or not Debian.
+        CannotFetchError: No network and nothing in the cache.
     """
     root = cache / f"adbd-{_SUITE}-{_LAYOUT}"
     cache.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,7 @@ def adbd_root(cache: Path) -> Path:
             part = cache / f"{root.name}.{os.getpid()}"
             shutil.rmtree(part, ignore_errors=True)
             _fetch(part / "fetched")
-            _furnish(part / "root", part / "fetched/root")
+            _furnish(part / "root", part / "fetched")
             (part / "root").rename(root)
             shutil.rmtree(part)
     return root
@@ -98,39 +100,11 @@ def _demand_keys(adbd: Path) -> None:
     twin.chmod(0o755)
 
 
-def _fetch(folder: Path) -> None:
-    """Unpack the packages and all they need under `root`, with an apt that knows nothing of this machine's own."""
-    for each in ("lists/partial", "archives/partial", "etc/trusted.gpg.d", "root"):
-        (folder / each).mkdir(parents=True)
-    (folder / "status").touch()
-    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    (folder / "sources.list").write_text(
-        f"deb [signed-by={keyring}] http://deb.debian.org/debian {_SUITE} main\n"
-    )
-    settings = {
-        "Dir::State::status": folder / "status",
-        "Dir::State::Lists": folder / "lists",
-        "Dir::Cache": folder,
-        "Dir::Cache::archives": folder / "archives",
-        "Dir::Etc": folder / "etc",
-        "Dir::Etc::SourceList": folder / "sources.list",
-        "Dir::Etc::SourceParts": "/dev/null",
-        "APT::Architecture": "amd64",
-        "APT::Sandbox::User": "root",
-    }
-    apt = ["apt-get", "--quiet=2", *(f"--option={key}={value}" for key, value in settings.items())]
-    _run([*apt, "update"])
-    _run([*apt, "install", "--yes", "--no-install-recommends", "--download-only", *_PACKAGES])
-    for package in (folder / "archives").glob("*.deb"):
-        _run(["dpkg-deb", "--extract", str(package), str(folder / "root")])
-
-
-def _run(command: list[str]) -> None:
+def _fetch(root: Path) -> None:
+    """Unpack the packages and all they need."""
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_FETCH_S)
-    except FileNotFoundError as error:
-        raise CannotFetchError(f"no {command[0]} here") from error
-    except subprocess.CalledProcessError as error:
-        raise CannotFetchError(f"{command[0]}: {error.stderr.strip()[-300:]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise CannotFetchError(f"{command[0]} does not end") from error
+        mirror = DebianMirror(_SUITE, "amd64")
+        for package in mirror.closure(_PACKAGES):
+            unpack(mirror.fetch(package), root)
+    except (BundleError, ConfigError) as error:
+        raise CannotFetchError(str(error)) from error

@@ -95,7 +95,7 @@ def test_a_device_ends_with_tests_that_are_shot(
         f"device = AdbdDevice(pathlib.Path({str(adbd_template)!r}), pathlib.Path({str(tmp_path / 'root')!r})); "
         "print(device.address, flush=True); time.sleep(60)"
     )
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ
     ) as tests:
