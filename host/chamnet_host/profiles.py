@@ -19,9 +19,11 @@ class DeviceProfile:
     Attributes:
         name: Name of the target; the file's name.
         description: For people.
-        transport: `local` (this machine), `direct` (an agent that already listens at `address`), or `absent`: a table
-            that was imported, of a device that is not here (never in a file).
+        transport: `local` (this machine), `direct` (an agent that already listens at `address`), `adb` (an agent that is
+            put on a phone or board and started there), or `absent`: a table that was imported, of a device that is not
+            here (never in a file).
         address: `HOST:PORT`, for `direct`.
+        serial: As `adb devices` shows it, or `HOST:PORT` of adbd, for `adb`; empty: the only one.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
         backend: Backend to measure with; empty: the agent's default.
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
@@ -32,8 +34,9 @@ class DeviceProfile:
 
     name: str
     description: str = ""
-    transport: Literal["local", "direct", "absent"] = "local"
+    transport: Literal["local", "direct", "adb", "absent"] = "local"
     address: str = ""
+    serial: str = ""
     token_file: str = ""
     backend: str = ""
     cores: str = "auto"
@@ -87,10 +90,12 @@ def load_profile(path: Path) -> DeviceProfile:
                 f"{path}: {key} = {value!r} is of the wrong kind; see device_profiles/README.md"
             )
     profile = DeviceProfile(**{"name": path.stem, **raw})
-    if profile.transport not in ("local", "direct"):
-        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: local, direct")
+    if profile.transport not in ("local", "direct", "adb"):
+        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: local, direct, adb")
     if profile.transport == "direct" and not profile.address:
         raise ConfigError(f"{path}: transport direct needs an address = 'HOST:PORT'")
+    if profile.transport == "adb" and not profile.bundle:
+        raise ConfigError(f"{path}: transport adb needs a bundle, such as bundle = 'android-aarch64'")
     if profile.threads < 1:
         raise ConfigError(f"{path}: threads must be at least 1")
     return profile
