@@ -102,11 +102,13 @@ class DeviceShellContract:
 
     Attributes:
         folder: On the device, to write to; its parent exists.
+        sh: Path of its shell.
         echo: Command that listens on a port of the device's loopback and sends back what comes, for `{port}`.
         port: On the device; free.
     """
 
     folder = "/data/local/tmp/contract"
+    sh = "/system/bin/sh"
     echo = "nc -ll -p {port} -e cat"
     port = 18_766
 
@@ -175,7 +177,7 @@ class DeviceShellContract:
         """The owner's permissions arrive; what ran from the old file is not changed under its feet."""
         script = tmp_path / "script"
         for words in ("first", "second"):
-            script.write_text(f"#!/system/bin/sh\necho {words}\n")
+            script.write_text(f"#!{self.sh}\necho {words}\n")
             shell.push([Upload(source=script, target=f"{self.folder}/script", mode=0o755)])
             assert shell.run(f"{self.folder}/script").stdout == f"{words}\n"
 
