@@ -12,6 +12,9 @@ from chamnet.errors import ConfigError
 __all__ = ["DeviceProfile", "find_profile", "load_profile", "profile_folders", "shipped_profiles"]
 
 
+_IN_FILES = ("local", "direct", "adb", "ssh")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceProfile:
     """How to reach one device; `device_profiles/README.md` documents every key.
@@ -20,9 +23,11 @@ class DeviceProfile:
         name: Name of the target; the file's name.
         description: For people.
         transport: `local` (this machine), `direct` (an agent that already listens at `address`), `adb` (an agent that is
-            put on a phone or board and started there), or `absent`: a table that was imported, of a device that is not
+            put on a phone or board and started there), `ssh` (the same over ssh), or `absent`: a table that was imported, of a device that is not
             here (never in a file).
         address: `HOST:PORT`, for `direct`.
+        host: As after `ssh`, for `ssh`: a name of the user's configuration, `HOST`, or `USER@HOST`.
+        ssh_options: More options of ssh, such as `-p 2222`.
         serial: As `adb devices` shows it, or `HOST:PORT` of adbd, for `adb`; empty: the only one.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
         backend: Backend to measure with; empty: the agent's default.
@@ -34,8 +39,10 @@ class DeviceProfile:
 
     name: str
     description: str = ""
-    transport: Literal["local", "direct", "adb", "absent"] = "local"
+    transport: Literal["local", "direct", "adb", "ssh", "absent"] = "local"
     address: str = ""
+    host: str = ""
+    ssh_options: str = ""
     serial: str = ""
     token_file: str = ""
     backend: str = ""
@@ -43,6 +50,11 @@ class DeviceProfile:
     threads: int = 1
     bundle: str = ""
     verified_on: str = ""
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether the host puts a bundle on the device."""
+        return self.transport in ("adb", "ssh")
 
 
 def find_profile(target: str, folder: Path | None = None) -> DeviceProfile:
@@ -90,12 +102,17 @@ def load_profile(path: Path) -> DeviceProfile:
                 f"{path}: {key} = {value!r} is of the wrong kind; see device_profiles/README.md"
             )
     profile = DeviceProfile(**{"name": path.stem, **raw})
-    if profile.transport not in ("local", "direct", "adb"):
-        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: local, direct, adb")
+    if profile.transport not in _IN_FILES:
+        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: {', '.join(_IN_FILES)}")
     if profile.transport == "direct" and not profile.address:
         raise ConfigError(f"{path}: transport direct needs an address = 'HOST:PORT'")
-    if profile.transport == "adb" and not profile.bundle:
-        raise ConfigError(f"{path}: transport adb needs a bundle, such as bundle = 'android-aarch64'")
+    if profile.transport == "ssh" and not profile.host:
+        raise ConfigError(f"{path}: transport ssh needs a host, such as host = 'pi@raspberrypi.local'")
+    if profile.is_deployed and not profile.bundle:
+        example = "android-aarch64" if profile.transport == "adb" else "linux-aarch64"
+        raise ConfigError(
+            f"{path}: transport {profile.transport} needs a bundle, such as bundle = '{example}'"
+        )
     if profile.threads < 1:
         raise ConfigError(f"{path}: threads must be at least 1")
     return profile

@@ -14,12 +14,26 @@ from chamnet_host.transport.deployment import Deployment, Difference, Progress
 from chamnet_host.transport.remote_agent import Process, RemoteAgent
 from chamnet_host.transport.shell import DeviceShell
 
-__all__ = ["FOLDER", "DeployedTransport"]
+__all__ = ["FOLDER", "DeployedTransport", "at_home"]
 
 log = logging.getLogger(__name__)
 
 FOLDER = "/data/local/tmp/chamnet"
 """Where Android lets its shell keep programs."""
+
+
+def at_home(shell: DeviceShell, folder: str) -> str:
+    """Return a folder's absolute path, with the home of the device's user for `~`.
+
+    Raises:
+        DeviceError: It has none.
+    """
+    if not folder.startswith("~/"):
+        return folder
+    home = shell.run('echo "$HOME"').stdout.strip()
+    if not home.startswith("/"):
+        raise DeviceError(f"{shell.name}: its user has no home folder; give a folder in the device profile")
+    return f"{home.rstrip('/')}/{folder[2:]}"
 
 
 class DeployedTransport:
@@ -31,7 +45,7 @@ class DeployedTransport:
     Args:
         open_shell: Reaches the device.
         bundle: Folder with `manifest.json`.
-        folder: On the device.
+        folder: On the device; `~/` stands for the home of its user.
         backend: The agent's default; None leaves the choice to it.
         cores: To measure on, such as `4-7`; `auto` for the fastest.
         threads: The backend computes with.
@@ -106,8 +120,9 @@ class DeployedTransport:
     def _opened(self) -> Connection:
         manifest = Manifest.load(self._bundle)
         self._shell = shell = self._open_shell()
-        self._agent = agent = RemoteAgent(shell, self._folder, self._flags, self._clock)
-        deployment = Deployment(shell, self._folder)
+        folder = at_home(shell, self._folder)
+        self._agent = agent = RemoteAgent(shell, folder, self._flags, self._clock)
+        deployment = Deployment(shell, folder)
         difference = deployment.difference(manifest)
         endpoint = self._shared(agent, difference)
         if endpoint is None:

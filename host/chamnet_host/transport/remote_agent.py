@@ -120,12 +120,12 @@ class RemoteAgent:
             DeviceError: It cannot be run at all.
         """
         serve = shlex.join(["./agent-python", "-P", "-m", _MODULE, "serve", *self._flags])
-        # the number of the process comes back over the shell's stdout, which nothing holds open after that
+        # the number of the process comes back over a pipe that nothing holds open after that; a shell waits for its end
         wrapper = f"{serve} >{_LOG} 2>&1 & echo $!; exec >/dev/null 2>&1; wait $!; echo $? >{_EXIT}"
         begun = self._shell.run(
             f"cd {shlex.quote(self._folder)} && umask 077 && mkdir -p {WRITABLE}"
             f" && rm -f {_EXIT} {WRITABLE}/agent/agent.json"
-            f" && {{ setsid sh -c {shlex.quote(wrapper)} </dev/null & }}"
+            f" && echo $(setsid sh -c {shlex.quote(wrapper)} </dev/null &)"
         )
         if begun.code or not begun.stdout.strip().isdecimal():
             raise DeviceError(f"{self._shell.name}: the agent cannot be run: {begun.stderr.strip()[-300:]}")

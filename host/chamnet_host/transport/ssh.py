@@ -13,13 +13,18 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from chamnet.errors import ConfigError, DeviceError, DeviceLostError, DeviceUnreachableError
+from chamnet_host.transport.deployed import DeployedTransport
 from chamnet_host.transport.shell import Finished, Upload
 
-__all__ = ["SshShell"]
+__all__ = ["FOLDER", "SshShell", "SshTransport"]
+
+FOLDER = "~/.cache/chamnet-agent"
+"""Where a board keeps the bundle, in its user's home."""
 
 _CONNECT_S = 10
 _LOST = 255  # ssh's own exit code: not the command's
@@ -225,3 +230,18 @@ def _short(command: str) -> str:
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8", "replace")
+
+
+class SshTransport(DeployedTransport):
+    """Puts an agent on a board that ssh reaches, starts it, and forwards its port.
+
+    Args:
+        host: As after `ssh`.
+        bundle: Folder with `manifest.json`.
+        options: More options of ssh.
+        more: What `DeployedTransport` takes.
+    """
+
+    def __init__(self, host: str, bundle: Path, *, options: Sequence[str] = (), **more: Any) -> None:
+        more.setdefault("folder", FOLDER)
+        super().__init__(partial(SshShell, host, options=options), bundle, **more)
