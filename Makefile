@@ -104,8 +104,8 @@ $(BIN)/python:
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing chamnet[host,onnx,litert,torch,train,ray,fit,tls,dev] into .venv"
-	@$(INSTALL) --editable '.[host,onnx,litert,torch,train,ray,fit,tls,dev]'
+	@echo "installing chamnet[host,adb,bundle,onnx,litert,torch,train,ray,fit,tls,dev] into .venv"
+	@$(INSTALL) --editable '.[host,adb,bundle,onnx,litert,torch,train,ray,fit,tls,dev]'
 	@touch $@ .venv/demo.stamp
 
 # Stubs refuse a grpcio or protobuf older than the one that made them, so the oldest supported tools make them.

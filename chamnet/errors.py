@@ -11,6 +11,7 @@ ChamNetError                    exit code 1: a failure
 ├── UnsupportedOpError          the backend cannot run an operator
 │   └── FallbackError           an accelerator leaves it to the CPU
 ├── StoreError                  the table on disk is corrupt, too new, full or locked
+├── BundleError                 a bundle or what it is made of cannot be had, or is damaged
 ├── DeviceError                 the device side failed
 │   ├── DeviceUnreachableError  no agent answers
 │   ├── DeviceLostError         the agent went away while it worked
@@ -66,6 +67,10 @@ class FallbackError(UnsupportedOpError):
 
 class StoreError(ChamNetError):
     """The table on disk is corrupt, from a newer version, full or locked."""
+
+
+class BundleError(ChamNetError):
+    """A bundle, or what it is made of, cannot be had or is not what was announced."""
 
 
 class DeviceError(ChamNetError):

@@ -12,6 +12,8 @@ from chamnet_agent.server import RunningAgent, running
 from chamnet_agent.testing import Script, install_fake_backend
 from chamnet_host.client import DeviceClient
 
+pytest_plugins = ["adbd_fixtures"]
+
 AgentStarter = Callable[..., RunningAgent]
 
 

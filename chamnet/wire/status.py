@@ -8,6 +8,7 @@ import grpc
 
 from chamnet.errors import (
     BudgetError,
+    BundleError,
     ChamNetError,
     ConfigError,
     DeviceBusyError,
@@ -36,7 +37,7 @@ STATUS: dict[type[ChamNetError], grpc.StatusCode] = {
     WorkerError: grpc.StatusCode.INTERNAL,
 }
 
-HOST_ONLY = frozenset({BudgetError, InfeasibleBudgetError, NotProfiledError, StoreError})
+HOST_ONLY = frozenset({BudgetError, BundleError, InfeasibleBudgetError, NotProfiledError, StoreError})
 """Errors that no agent raises."""
 
 _FOREIGN: dict[grpc.StatusCode, type[ChamNetError]] = {

@@ -34,12 +34,18 @@ _COMMANDS = (
     "train",
     "export",
     "certify",
+    "bundle",
+    "deploy",
+    "undeploy",
+    "logs",
 )
+_MODULES = {"undeploy": "deploy", "logs": "deploy"}  # commands that live in another one's module
 _GROUPS = ("lut", "accuracy", "space")
 _STOPPED = {  # what is said after Ctrl-C, by command
     "profile": "what was measured is stored, the same command continues",
     "accuracy": "what was trained is stored, the same command goes on",
     "train": "the same command goes on after the last epoch that ended",
+    "bundle": "what was downloaded is kept, the same command goes on",
 }
 
 
@@ -65,9 +71,9 @@ def make_app(only: str | None = None) -> typer.Typer:
         callback=_common,
     )
     wanted = {only} if only in (*_COMMANDS, *_GROUPS) else {*_COMMANDS, *_GROUPS}
-    for name in _COMMANDS:
-        if name in wanted:
-            import_module(f"chamnet_host.commands.{name}").register(app)
+    modules = dict.fromkeys(_MODULES.get(name, name) for name in _COMMANDS if name in wanted)
+    for module in modules:
+        import_module(f"chamnet_host.commands.{module}").register(app)
     for name in _GROUPS:
         if name in wanted:
             app.add_typer(import_module(f"chamnet_host.commands.{name}").app, name=name)

@@ -18,6 +18,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "patience_s": (int, float),
     "cool_to_c": (int, float),
 }
+_IN_FILES = ("local", "direct", "adb", "ssh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,13 @@ class DeviceProfile:
     Attributes:
         name: Name of the target; the file's name.
         description: For people.
-        transport: `local` (this machine), `direct` (an agent that already listens at `address`), or `absent`: a table
-            that was imported, of a device that is not here (never in a file).
+        transport: `local` (this machine), `direct` (an agent that already listens at `address`), `adb` (an agent that is
+            put on a phone or board and started there), `ssh` (the same over ssh), or `absent`: a table that was imported,
+            of a device that is not here (never in a file).
         address: `HOST:PORT`, for `direct`.
+        host: As after `ssh`, for `ssh`: a name of the user's configuration, `HOST`, or `USER@HOST`.
+        ssh_options: More options of ssh, such as `-p 2222`.
+        serial: As `adb devices` shows it, or `HOST:PORT` of adbd, for `adb`; empty: the only one.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
         tls: Folder of the host's certificates, for `direct` where the address is another machine's.
         backend: Backend to measure with; empty: the agent's default.
@@ -38,13 +43,17 @@ class DeviceProfile:
         governor: Clock governor of the cores while the agent runs; empty: as it is.
         patience_s: How long a device that was lost is waited for.
         cool_to_c: Temperature of the hottest zone above which it is left to cool between requests; None for no limit.
+        bundle: System and processor of the bundle that it takes, such as `android-aarch64`; empty: none is known.
         verified_on: Hardware and date of a real run; empty until then.
     """
 
     name: str
     description: str = ""
-    transport: Literal["local", "direct", "absent"] = "local"
+    transport: Literal["local", "direct", "adb", "ssh", "absent"] = "local"
     address: str = ""
+    host: str = ""
+    ssh_options: str = ""
+    serial: str = ""
     token_file: str = ""
     tls: str = ""
     backend: str = ""
@@ -53,7 +62,13 @@ class DeviceProfile:
     governor: str = ""
     patience_s: float = 10.0
     cool_to_c: float | None = None
+    bundle: str = ""
     verified_on: str = ""
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether the host puts a bundle on the device."""
+        return self.transport in ("adb", "ssh")
 
 
 def find_profile(target: str, folder: Path | None = None) -> DeviceProfile:
@@ -100,10 +115,17 @@ def load_profile(path: Path) -> DeviceProfile:
                 f"{path}: {key} = {value!r} is of the wrong kind; see device_profiles/README.md"
             )
     profile = DeviceProfile(**{"name": path.stem, **raw})
-    if profile.transport not in ("local", "direct"):
-        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: local, direct")
+    if profile.transport not in _IN_FILES:
+        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: {', '.join(_IN_FILES)}")
     if profile.transport == "direct" and not profile.address:
         raise ConfigError(f"{path}: transport direct needs an address = 'HOST:PORT'")
+    if profile.transport == "ssh" and not profile.host:
+        raise ConfigError(f"{path}: transport ssh needs a host, such as host = 'pi@raspberrypi.local'")
+    if profile.is_deployed and not profile.bundle:
+        example = "android-aarch64" if profile.transport == "adb" else "linux-aarch64"
+        raise ConfigError(
+            f"{path}: transport {profile.transport} needs a bundle, such as bundle = '{example}'"
+        )
     if profile.threads < 1:
         raise ConfigError(f"{path}: threads must be at least 1")
     if profile.patience_s < 0:

@@ -42,6 +42,7 @@ def test_unknown_target_lists_the_known(target: str) -> None:
         ("threads = 0", "at least 1"),
         ("transport = 'pigeon'", "unknown transport 'pigeon'"),
         ("transport = 'direct'", "needs an address"),
+        ("transport = 'adb'", "needs a bundle, such as bundle = 'android-aarch64'"),
         ("transport = ", "cannot be read as TOML"),
     ],
 )

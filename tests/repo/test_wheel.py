@@ -13,7 +13,7 @@ PACKAGES = {  # name in the wheel -> folder in the tree
     "chamnet_agent": ROOT / "agent" / "chamnet_agent",
     "chamnet_host": ROOT / "host" / "chamnet_host",
 }
-DATA_SUFFIXES = {".html", ".json", ".npz", ".toml", ".typed"}
+DATA_SUFFIXES = {".asc", ".html", ".json", ".npz", ".toml", ".typed"}
 
 pytestmark = pytest.mark.slow
 

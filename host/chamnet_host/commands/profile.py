@@ -8,6 +8,7 @@ from chamnet.errors import BudgetError, NotProfiledError
 from chamnet.lut import EFFORTS, Effort
 from chamnet.quantities import parse_budget
 from chamnet_host.campaign import Tally
+from chamnet_host.commands.deploy import build_missing
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -115,6 +116,7 @@ def profile(
         given = published_networks(session.space) if "published" in (also or ()) else []
         named = [text for text in also or () if text != "published"]
         given += read_networks(named, session.space, session.store.get(LAST_SEARCH))
+        build_missing(session.device)
         note(f"profiling {session.device.name} into {db}; Ctrl-C keeps what is stored")
         with progress_bar("profile") as show:
             tally = session.profile(

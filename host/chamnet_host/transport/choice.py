@@ -1,14 +1,19 @@
 """From a device profile to the transport it asks for."""
 
+import os
+import shlex
 from pathlib import Path
+from typing import Any
 
 from chamnet.errors import ConfigError
 from chamnet_host.profiles import DeviceProfile
 from chamnet_host.transport.base import Transport
+from chamnet_host.transport.deployment import Progress
 from chamnet_host.transport.direct import DirectTransport
 from chamnet_host.transport.local import LocalTransport
+from chamnet_host.transport.shell import DeviceShell
 
-__all__ = ["transport_of"]
+__all__ = ["bundle_folder", "deployed_transport", "open_shell", "transport_of"]
 
 
 def transport_of(device: DeviceProfile) -> Transport:
@@ -26,6 +31,62 @@ def transport_of(device: DeviceProfile) -> Transport:
         token_file = Path(device.token_file).expanduser() if device.token_file else None
         tls = Path(device.tls).expanduser() if device.tls else None
         return DirectTransport(device.address, token_file=token_file, tls=tls)
+    if device.is_deployed:
+        return deployed_transport(device)
     return LocalTransport(
         backend=device.backend or None, cores=device.cores, threads=device.threads, governor=device.governor
     )
+
+
+def deployed_transport(
+    device: DeviceProfile, progress: Progress = lambda _done, _total, _path: None
+) -> Transport:
+    """Return the transport of a device that an agent is put on.
+
+    Args:
+        device: Over adb or ssh.
+        progress: Told what is sent.
+    """
+    more: dict[str, Any] = {
+        "backend": device.backend or None, "cores": device.cores, "threads": device.threads,
+        "governor": device.governor, "progress": progress,
+    }  # fmt: skip
+    bundle = bundle_folder(device)
+    if device.transport == "ssh":
+        from chamnet_host.transport.ssh import SshTransport
+
+        return SshTransport(device.host, bundle, options=shlex.split(device.ssh_options), **more)
+    from chamnet_host.transport.adb.transport import AdbTransport
+
+    return AdbTransport(bundle, serial=device.serial or None, **more)
+
+
+def open_shell(device: DeviceProfile) -> tuple[DeviceShell, str]:
+    """Return the shell of a device that an agent is put on, and the folder there; close it.
+
+    Raises:
+        DeviceUnreachableError: It does not answer.
+        ConfigError: It is not reached by a shell, or asks for what only the user can answer.
+    """
+    if device.transport == "ssh":
+        from chamnet_host.transport.ssh import FOLDER, SshShell
+
+        shell: DeviceShell = SshShell(device.host, options=shlex.split(device.ssh_options))
+    elif device.transport == "adb":
+        from chamnet_host.transport.adb.ways import open_adb
+        from chamnet_host.transport.deployed import FOLDER
+
+        shell = open_adb(device.serial or None, way="auto", environ=os.environ)
+    else:
+        raise ConfigError(
+            f"target {device.name!r}: nothing is put on it (transport {device.transport!r}); only on devices over adb and ssh"
+        )
+    return shell, FOLDER
+
+
+def bundle_folder(device: DeviceProfile) -> Path:
+    """Return where the bundle of a device lies, or is to be built."""
+    from chamnet_host.bundles.downloads import default_cache
+    from chamnet_host.bundles.recipe import Recipe
+
+    return default_cache(os.environ) / "bundles" / Recipe.read(device.bundle).name

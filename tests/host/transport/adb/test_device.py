@@ -1,0 +1,179 @@
+import contextlib
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from adbd_device import AdbdDevice
+from adbd_fixtures import AdbServer, DeviceStarter
+
+from chamnet.errors import ConfigError, DeviceError, DeviceLostError, DeviceUnreachableError
+from chamnet_host.testing import DeviceShellContract
+from chamnet_host.transport.adb import states
+from chamnet_host.transport.adb.device import AdbShell
+from chamnet_host.transport.adb.ways import open_adb
+from chamnet_host.transport.shell import Upload
+
+WAYS = ["server", "direct"]
+
+
+class TestThroughServer(DeviceShellContract):
+    @pytest.fixture
+    def shell(self, device: AdbdDevice, reach) -> AdbShell:
+        return reach(device, "server")
+
+
+class TestWithoutServer(DeviceShellContract):
+    @pytest.fixture
+    def shell(self, device: AdbdDevice, reach) -> AdbShell:
+        return reach(device, "direct")
+
+
+class TestThroughServerWithKey(DeviceShellContract):
+    @pytest.fixture
+    def shell(self, locked_device: AdbdDevice, adb_server: AdbServer, reach) -> AdbShell:
+        locked_device.authorise(adb_server.public_key)
+        return reach(locked_device, "server")
+
+
+class TestWithoutServerWithKey(DeviceShellContract):
+    @pytest.fixture
+    def shell(self, locked_device: AdbdDevice, adb_server: AdbServer, reach) -> AdbShell:
+        locked_device.authorise(adb_server.public_key)
+        return reach(locked_device, "direct")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_device_that_does_not_know_this_machine_says_what_to_tap(
+    locked_device: AdbdDevice, adb_server: AdbServer, environ: dict[str, str], way
+) -> None:
+    with pytest.raises(
+        DeviceUnreachableError, match=f"{locked_device.address}: does not know this machine.*accept the key"
+    ):
+        open_adb(locked_device.address, way=way, accept_s=0.5, environ=environ)
+    locked_device.authorise(adb_server.public_key)
+    shell = open_adb(locked_device.address, way=way, environ=environ)
+    assert shell.run("echo in").stdout == "in\n"
+    shell.close()
+
+
+def test_a_key_is_made_where_there_is_none(locked_device: AdbdDevice, tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    with pytest.raises(DeviceUnreachableError, match="accept the key"):
+        open_adb(locked_device.address, way="direct", accept_s=0.5, environ=environ)
+    key = tmp_path / ".android/adbkey"
+    assert key.stat().st_mode & 0o077 == 0
+    locked_device.authorise(key.with_suffix(".pub"))
+    shell = open_adb(locked_device.address, way="direct", environ=environ)
+    assert shell.run("echo in").stdout == "in\n"
+    shell.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nobody_at_the_address_is_unreachable(environ: dict[str, str], way) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(DeviceUnreachableError, match=f"{address}: .*(adb tcpip 5555|is adb over network on)"):
+        open_adb(address, way=way, environ=environ)
+
+
+def test_without_a_server_a_device_has_to_be_named(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="named, as HOST:PORT"):
+        open_adb(way="direct", environ=environ)
+    with pytest.raises(ConfigError, match="'0123ABC': expected HOST:PORT"):
+        open_adb("0123ABC", way="direct", environ=environ)
+
+
+def test_one_of_several_devices_has_to_be_named(
+    start_device: DeviceStarter, environ: dict[str, str], reach
+) -> None:
+    first, second = start_device(), start_device()
+    for each in (first, second):
+        reach(each, "server")
+    with pytest.raises(ConfigError, match=f"several devices are connected: .*{second.address}.*serial = "):
+        open_adb(environ=environ)
+    with pytest.raises(
+        DeviceUnreachableError, match=f"0123ABC: no such device; adb knows: .*{first.address}"
+    ):
+        open_adb("0123ABC", environ=environ)
+
+
+def test_a_server_that_is_not_one_is_not_waited_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=hang_up_on_all, args=(other,), daemon=True).start()
+        environ = {"ANDROID_ADB_SERVER_PORT": str(other.getsockname()[1])}
+        with pytest.raises(DeviceUnreachableError, match=r"the adb server on port .* fails"):
+            open_adb(environ=environ)
+
+
+def test_no_server_and_no_adb_is_said(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "absent"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        environ = {"ANDROID_ADB_SERVER_PORT": str(free.getsockname()[1])}
+    with pytest.raises(ConfigError, match=r"the adb server does not start .*start-server"):
+        open_adb(way="server", environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("state", "what_next"),
+    [("unauthorized", "accept the key"), ("offline", "plug it in again"), ("no permissions", "udev rules"),
+     ("recovery", "start Android")],
+)  # fmt: skip
+def test_every_state_says_what_to_do(state: str, what_next: str) -> None:
+    with pytest.raises(DeviceUnreachableError, match=f"0123ABC: .*{what_next}"):
+        states.check_state("0123ABC", state)
+
+
+def test_the_only_device_needs_no_name() -> None:
+    assert states.choose(None, {"0123ABC": "device"}) == "0123ABC"
+    with pytest.raises(DeviceUnreachableError, match="plug one in"):
+        states.choose(None, {})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cable_pulled_in_the_middle_of_a_transfer_is_said(
+    device: AdbdDevice, reach, tmp_path: Path, way
+) -> None:
+    shell = reach(device, way)
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(2 << 30)
+    threading.Timer(0.5, device.unplug).start()
+    with pytest.raises(DeviceLostError, match=f"{device.address}: the device went away while writing files"):
+        shell.push([Upload(source=big, target="/data/local/tmp/big")])
+    with pytest.raises(DeviceError):
+        shell.run("true")
+    device.path("/data/local/tmp/big").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_silent_device_is_given_up(device: AdbdDevice, reach, way) -> None:
+    shell = reach(device, way)
+    device.freeze()
+    began_s = time.monotonic()
+    with pytest.raises(DeviceUnreachableError, match="running `true`"):
+        shell.run("true", timeout_s=0.5)
+    assert time.monotonic() - began_s < 15
+    device.plug()
+
+
+def test_a_running_server_is_left_running(device: AdbdDevice, environ: dict[str, str], reach) -> None:
+    reach(device, "server").close()
+    assert open_adb(device.address, environ=environ).run("echo in").stdout == "in\n"
+
+
+def test_auto_is_direct_where_no_server_runs(device: AdbdDevice, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shell = open_adb(device.address, environ={"HOME": str(tmp_path), "ANDROID_ADB_SERVER_PORT": str(port)})
+    assert shell.run("echo in").stdout == "in\n"
+    shell.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def hang_up_on_all(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            listener.accept()[0].close()

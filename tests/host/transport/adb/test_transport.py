@@ -1,0 +1,238 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from adbd_device import AdbdDevice
+from adbd_fixtures import AdbServer, DeviceStarter
+from machine_bundle import binds, make_bundle, summed_up
+
+from chamnet.errors import BundleError, ConfigError, DeviceBusyError, DeviceUnreachableError
+from chamnet.records import Item, Policy
+from chamnet_agent.testing import Script
+from chamnet_host.client import DeviceClient
+from chamnet_host.testing import TransportContract
+from chamnet_host.transport.adb.transport import AdbTransport
+from chamnet_host.transport.base import Connection
+
+FOLDER = "/data/local/tmp/chamnet"
+UNIT = "conv:f32:1x8x16x16:o16:k3:relu"
+
+Maker = Callable[..., AdbTransport]
+
+
+@pytest.fixture
+def phone(start_device: DeviceStarter) -> AdbdDevice:
+    """Return a device that can run this machine's Python."""
+    return start_device(binds=binds())
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "bundle", Script(run_ns={UNIT: (2_000_000,)}))
+
+
+@pytest.fixture
+def make(phone: AdbdDevice, bundle: Path, environ: dict[str, str]) -> Iterator[Maker]:
+    """Return a function that makes a transport to the phone; closed with the test."""
+    with ExitStack() as stack:
+
+        def make(**settings) -> AdbTransport:
+            settings = {"way": "direct", "backend": "fake", "cores": "0", **settings}
+            transport = AdbTransport(bundle, serial=phone.address, environ=environ, **settings)
+            stack.callback(transport.close)
+            return transport
+
+        yield make
+
+
+class TestThroughServer(TransportContract):
+    @pytest.fixture
+    def transport(self, make: Maker) -> AdbTransport:
+        return make(way="server")
+
+
+class TestWithoutServer(TransportContract):
+    @pytest.fixture
+    def transport(self, make: Maker) -> AdbTransport:
+        return make()
+
+
+class TestWithKey(TransportContract):
+    @pytest.fixture
+    def transport(
+        self, start_device: DeviceStarter, bundle: Path, environ: dict[str, str], adb_server: AdbServer
+    ) -> AdbTransport:
+        phone = start_device(auth=True, binds=binds())
+        phone.authorise(adb_server.public_key)
+        return AdbTransport(bundle, serial=phone.address, environ=environ, backend="fake", cores="0")
+
+
+def agents_on(phone: AdbdDevice) -> set[int]:
+    """Return the process ids, out here, of the agents that run on a device."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().split(b"\0")
+            if b"serve" in line and b"chamnet_agent" in line and (process / "root").readlink() == phone.root:
+                found.add(int(process.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def gone_within(limit_s: float, phone: AdbdDevice) -> bool:
+    deadline_s = time.monotonic() + limit_s
+    while agents_on(phone):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("way", ["server", "direct"])
+def test_units_are_measured_on_the_device(make: Maker, way: str) -> None:
+    connection = make(way=way).open()
+    with DeviceClient(connection.address, connection.token) as client:
+        item = Item(visit_id="1", blocks=(UNIT,))
+        (visit,) = client.measure([item], Policy(mode="ring", laps=3))
+    assert visit.status == "ok"
+    assert min(visit.samples_ns) >= 2_000_000
+
+
+def test_opening_again_sends_nothing(make: Maker) -> None:
+    told = []
+    for _ in range(2):
+        transport = make(progress=lambda done, total, path: told.append(path))
+        transport.open()
+        transport.close()
+    assert told.count("") == 1
+    assert told[-1] == ""
+
+
+def test_its_files_are_for_nobody_else(make: Maker, phone: AdbdDevice) -> None:
+    make().open()
+    state = phone.path(f"{FOLDER}/var/agent")
+    for path in (phone.path(FOLDER), state, state / "token"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def shoot_host(bundle: Path, phone: AdbdDevice, environ: dict[str, str], **settings) -> Connection:
+    """Open a transport in another process, and kill that; return what it had reached."""
+    settings = {"way": "direct", "backend": "fake", "cores": "0", **settings}
+    code = (
+        "import pathlib, time; from chamnet_host.transport.adb.transport import AdbTransport; "
+        f"AdbTransport(pathlib.Path({str(bundle)!r}), serial={phone.address!r}, **{settings!r}).open(); "
+        "print('open', flush=True); time.sleep(60)"
+    )
+    everything = {**os.environ, **environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=everything
+    ) as host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == "open\n"
+        host.send_signal(signal.SIGKILL)
+
+
+def test_the_agent_of_a_host_that_was_shot_is_replaced(
+    make: Maker, phone: AdbdDevice, bundle: Path, environ: dict[str, str]
+) -> None:
+    shoot_host(bundle, phone, environ)
+    (stale,) = agents_on(phone)
+    (bundle / "data/added").write_text("another bundle now\n")
+    summed_up(bundle)
+    transport = make()
+    transport.open()
+    (running,) = agents_on(phone)
+    assert running != stale
+    transport.close()
+    assert not agents_on(phone)
+
+
+def test_an_agent_without_a_host_ends_with_its_lease(
+    phone: AdbdDevice, bundle: Path, environ: dict[str, str]
+) -> None:
+    shoot_host(bundle, phone, environ, lease_s=1)
+    assert gone_within(10, phone)
+
+
+def test_hosts_share_an_agent_that_is_the_same_for_both(make: Maker, phone: AdbdDevice) -> None:
+    first, second = make(), make()
+    connection = first.open()
+    with DeviceClient(connection.address, connection.token) as client:
+        client.health()
+        shared = second.open()
+        assert shared.token == connection.token
+        second.close()
+        assert client.health()
+    first.close()
+    assert not agents_on(phone)
+
+
+def test_an_agent_at_work_for_another_host_is_left_alone(make: Maker, bundle: Path) -> None:
+    connection = make().open()
+    with DeviceClient(connection.address, connection.token) as client:
+        client.health()
+        with pytest.raises(DeviceBusyError, match=r"with other settings works there for another host.*kill "):
+            make(cores="auto").open()
+        (bundle / "data/added").write_text("another bundle now\n")
+        summed_up(bundle)
+        with pytest.raises(DeviceBusyError, match="of another bundle"):
+            make().open()
+        assert client.health()
+
+
+def test_an_agent_that_cannot_start_as_asked_says_why(make: Maker, phone: AdbdDevice) -> None:
+    with pytest.raises(ConfigError, match=f"{phone.address}: .*--backend cuda: unknown; known: "):
+        make(backend="cuda").open()
+    assert not agents_on(phone)
+
+
+def with_launcher(bundle: Path, script: str) -> None:
+    (bundle / "agent-python").write_text(f"#!/system/bin/sh\n{script}\n")
+    summed_up(bundle)
+
+
+def test_an_agent_that_dies_quotes_its_last_lines(make: Maker, bundle: Path) -> None:
+    with_launcher(bundle, "echo no luck today >&2; exit 5")
+    with pytest.raises(
+        DeviceUnreachableError, match=r"(?s)ended at once, with 5; its last lines:\nno luck today"
+    ):
+        make().open()
+
+
+def test_an_agent_that_never_answers_is_given_up_and_ended(
+    make: Maker, bundle: Path, phone: AdbdDevice
+) -> None:
+    with_launcher(bundle, "while :; do sleep 0.1; done")
+    with pytest.raises(DeviceUnreachableError, match="did not answer within 0 s, without a word"):
+        make(start_s=0.3).open()
+    assert gone_within(5, phone)
+
+
+def test_a_folder_that_is_no_bundle_is_said_before_the_device_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.json is missing"):
+        AdbTransport(tmp_path, serial="127.0.0.1:1").open()
+
+
+@pytest.mark.parametrize("way", ["server", "direct"])
+def test_a_device_that_went_away_can_be_closed(make: Maker, phone: AdbdDevice, way: str) -> None:
+    transport = make(way=way, lease_s=2)
+    transport.open()
+    phone.unplug()
+    assert transport.last_words() == ""
+    transport.close()
+    assert agents_on(phone)  # it does not know yet
+    assert gone_within(10, phone)
+
+
+def test_last_words_are_the_agents(make: Maker) -> None:
+    transport = make()
+    assert transport.last_words() == ""
+    transport.open()
+    assert "serving on 127.0.0.1" in transport.last_words()

@@ -1,0 +1,114 @@
+"""A board over ssh: the system's client against a real server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sshd_board import CannotFetchError, SshdBoard
+
+from chamnet.errors import ConfigError, DeviceLostError, DeviceUnreachableError
+from chamnet_host.bundles.downloads import default_cache
+from chamnet_host.testing import DeviceShellContract
+from chamnet_host.transport.shell import Upload
+from chamnet_host.transport.ssh import SshShell
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("ssh"), reason="no OpenSSH client here"),
+    pytest.mark.skipif(os.uname().machine != "x86_64", reason="the server is for x86-64"),
+]
+
+
+ECHO = Path(__file__).parents[2] / "sshd/echo_server.py"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[SshdBoard]:
+    folder = tmp_path / "board"
+    folder.mkdir()
+    try:
+        with SshdBoard(default_cache(os.environ) / "tests", folder) as running:
+            yield running
+    except CannotFetchError as error:
+        pytest.skip(f"no ssh server: {error}")
+
+
+class TestSshShell(DeviceShellContract):
+    sh = "/bin/sh"
+    echo = f"exec {sys.executable} {ECHO} {{port}}"
+
+    @pytest.fixture
+    def shell(self, board: SshdBoard, tmp_path: Path) -> Iterator[SshShell]:
+        self.folder = str(tmp_path / "contract")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        opened = SshShell("127.0.0.1", options=board.options)
+        yield opened
+        opened.close()
+        subprocess.run(["pkill", "-f", f"{ECHO} {self.port}"], check=False)
+
+
+def test_a_board_that_goes_away_is_lost(board: SshdBoard) -> None:
+    shell = SshShell("127.0.0.1", options=board.options)
+    board.unplug()
+    with pytest.raises(DeviceLostError, match="went away while running `true`"):
+        shell.run("true")
+    shell.close()
+
+
+def test_files_on_their_way_are_lost_with_it(board: SshdBoard, tmp_path: Path) -> None:
+    shell = SshShell("127.0.0.1", options=board.options)
+    source = tmp_path / "large"
+    source.write_bytes(bytes(4 * 2**20))
+
+    def files() -> Iterator[Upload]:
+        for i in range(50):
+            if i == 3:
+                board.unplug()
+            yield Upload(source=source, target=f"{tmp_path}/there/{i}")
+
+    with pytest.raises(DeviceLostError, match="went away while writing files"):
+        shell.push(files())
+    shell.close()
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(DeviceUnreachableError, match=r"is it switched on, and does `ssh 127.0.0.1` work"):
+        SshShell("127.0.0.1", options=["-F", "none", "-p", str(port)])
+
+
+def test_an_unknown_board_is_not_trusted(board: SshdBoard) -> None:
+    (board.folder / "known_hosts").write_text("")
+    with pytest.raises(ConfigError, match=r"run `ssh 127.0.0.1` once by hand"):
+        SshShell("127.0.0.1", options=board.options)
+
+
+def test_a_key_that_is_not_authorised_says_what_to_do(board: SshdBoard) -> None:
+    (board.folder / "id").write_text("")
+    with pytest.raises(ConfigError, match="ssh-copy-id"):
+        SshShell("127.0.0.1", options=board.options)
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch /tmp/owned", "-p"])
+def test_an_option_is_not_a_host(host: str) -> None:
+    with pytest.raises(ConfigError, match="not the name of a host"):
+        SshShell(host)
+
+
+def test_a_command_takes_milliseconds(board: SshdBoard) -> None:
+    """They share a connection: no handshake for each."""
+    shell = SshShell("127.0.0.1", options=board.options)
+    began_s = time.monotonic()
+    for _ in range(10):
+        shell.run("true")
+    assert len(board._servers) == 1
+    assert time.monotonic() - began_s < 10
+    shell.close()
