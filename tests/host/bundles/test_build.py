@@ -139,7 +139,9 @@ def test_offline_builds_from_what_was_fetched(sources: Sources, mirror: Any, tmp
     assert build(PHONE, tmp_path / "b", offline).manifest.digest == first.manifest.digest
 
 
-def test_a_python_with_another_bytecode_leaves_compiling_to_the_device(sources: Sources, tmp_path: Path) -> None:
+def test_a_python_with_another_bytecode_leaves_compiling_to_the_device(
+    sources: Sources, tmp_path: Path
+) -> None:
     manifest = build(PHONE, tmp_path / "out", sources, builder_magic=b"none").manifest
     assert not manifest.bytecode
     assert {"site/demo.py", "agent/chamnet_agent/cli.py"} <= manifest.files.keys()

@@ -41,7 +41,9 @@ def test_the_loader_is_told_where_everything_is(started: Path) -> None:
         "--inhibit-cache", "--library-path", f"{started}/lib", "--argv0", f"{started}/agent-python",
         f"{started}/py/bin/python3", "-m", "chamnet_agent", "two words",
     ]  # fmt: skip
-    assert {f"PYTHONHOME={started}/py", f"PYTHONPATH={started}/site:{started}/agent", "HOME=/home/me"} <= set(lines)
+    assert {f"PYTHONHOME={started}/py", f"PYTHONPATH={started}/site:{started}/agent", "HOME=/home/me"} <= set(
+        lines
+    )
 
 
 @pytest.mark.parametrize("below", [".", ".."])
@@ -50,7 +52,12 @@ def test_it_finds_itself_from_any_folder(started: Path, below: str) -> None:
 
 
 def test_a_parents_python_and_libraries_stay_outside(started: Path) -> None:
-    foreign = {"PYTHONPATH": "/opt/ros", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "/opt/cuda", "PYTHONSTARTUP": "x"}
+    foreign = {
+        "PYTHONPATH": "/opt/ros",
+        "LD_PRELOAD": "",
+        "LD_LIBRARY_PATH": "/opt/cuda",
+        "PYTHONSTARTUP": "x",
+    }
     lines = run(started, **foreign)
     assert f"PYTHONPATH={started}/site:{started}/agent" in lines
     assert not [line for line in lines if line.startswith(("LD_", "PYTHONSTARTUP"))]
