@@ -17,7 +17,11 @@ KINDS = ("full", "core")
 ARCHES = ("aarch64", "x86_64")
 SYSTEMS = ("android", "linux")
 
-_NOT_FOR_AGENTS = {"lut", "networks", "predictors", "search", "space", "testing.py", "train"}
+# by the first part of the path; `tests/host/bundles` tries whether an agent misses one
+_NOT_FOR_AGENTS = {
+    "chamnet": {"lut", "networks", "predictors", "search", "space", "testing.py", "train"},
+    "chamnet_agent": {"testing.py"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Recipe:
             ("os", self.os, SYSTEMS),
         ):
             if value not in known:
-                raise ConfigError(f"unknown --{what} {value!r}; known: {', '.join(known)}")
+                raise ConfigError(f"unknown {what} {value!r}; known: {', '.join(known)}")
 
     @property
     def name(self) -> str:
@@ -115,16 +119,16 @@ def our_files() -> Iterator[tuple[str, Path]]:
     Raises:
         ConfigError: The installation is broken.
     """
-    for package in ("chamnet", "chamnet_agent"):
+    for package, left_out in _NOT_FOR_AGENTS.items():
         spec = importlib.util.find_spec(package)  # the host imports nothing of the agent's
         if spec is None or spec.origin is None:
             raise ConfigError(f"{package} is not installed beside chamnet_host; install chamnet anew")
         folder = Path(spec.origin).parent
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            if package == "chamnet" and inside.parts[0] in _NOT_FOR_AGENTS:
+            if inside.parts[0] in left_out or "__pycache__" in inside.parts or path.suffix == ".pyi":
                 continue
-            if path.is_file() and "__pycache__" not in inside.parts and path.suffix != ".pyi":
+            if path.is_file():
                 yield f"{package}/{inside.as_posix()}", path
 
 

@@ -103,8 +103,8 @@ def bundle(
 
     It holds CPython, its C library and program loader, wheels, our code, the launcher `agent-python`, and `manifest.json`
     with the SHA-256 of every file. CPython comes from Debian, whose signature is checked; wheels come from the indexes
-    that pip is set to, in pinned versions. Built on Linux or macOS, for any of the targets, without root; 75 MB are
-    downloaded once. A bundle that is there, whole and made of the same, is left as it is.
+    that pip is set to, in pinned versions. Built on Linux or macOS, for any of the targets, without root; 80 to
+    95 MB are downloaded once. A bundle that is there, whole and made of the same, is left as it is.
 
     Example: `chamnet-host bundle --target pixel`, or `chamnet-host bundle --os linux --arch x86_64 -o here` and then
     `here/agent-python -m chamnet_agent doctor`
