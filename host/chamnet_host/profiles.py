@@ -115,22 +115,25 @@ def load_profile(path: Path) -> DeviceProfile:
                 f"{path}: {key} = {value!r} is of the wrong kind; see device_profiles/README.md"
             )
     profile = DeviceProfile(**{"name": path.stem, **raw})
+    if mistake := _mistake(profile):
+        raise ConfigError(f"{path}: {mistake}")
+    return profile
+
+
+def _mistake(profile: DeviceProfile) -> str | None:
+    """Return what does not fit together in a profile."""
     if profile.transport not in _IN_FILES:
-        raise ConfigError(f"{path}: unknown transport {profile.transport!r}; known: {', '.join(_IN_FILES)}")
+        return f"unknown transport {profile.transport!r}; known: {', '.join(_IN_FILES)}"
     if profile.transport == "direct" and not profile.address:
-        raise ConfigError(f"{path}: transport direct needs an address = 'HOST:PORT'")
+        return "transport direct needs an address = 'HOST:PORT'"
     if profile.transport == "ssh" and not profile.host:
-        raise ConfigError(f"{path}: transport ssh needs a host, such as host = 'pi@raspberrypi.local'")
+        return "transport ssh needs a host, such as host = 'pi@raspberrypi.local'"
     if profile.is_deployed and not profile.bundle:
         example = "android-aarch64" if profile.transport == "adb" else "linux-aarch64"
-        raise ConfigError(
-            f"{path}: transport {profile.transport} needs a bundle, such as bundle = '{example}'"
-        )
+        return f"transport {profile.transport} needs a bundle, such as bundle = '{example}'"
     if profile.threads < 1:
-        raise ConfigError(f"{path}: threads must be at least 1")
-    if profile.patience_s < 0:
-        raise ConfigError(f"{path}: patience_s must not be negative")
-    return profile
+        return "threads must be at least 1"
+    return "patience_s must not be negative" if profile.patience_s < 0 else None
 
 
 def profile_folders(folder: Path | None = None) -> list[Path]:

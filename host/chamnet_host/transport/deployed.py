@@ -74,9 +74,10 @@ class DeployedTransport:
         self._open_shell = open_shell
         self._bundle = bundle
         self._folder = folder
-        flags = ("--cores", cores, "--threads", str(threads), "--lease", f"{lease_s:g}s")
-        flags += ("--backend", backend) if backend else ()
-        self._flags = (*flags, "--governor", governor) if governor else flags
+        given = {"--cores": cores, "--threads": str(threads), "--lease": f"{lease_s:g}s"}
+        given |= {"--backend": backend} if backend else {}
+        given |= {"--governor": governor} if governor else {}
+        self._flags = tuple(word for pair in given.items() for word in pair)
         self._start_s = start_s
         self._progress = progress
         self._clock = clock or SystemClock()
