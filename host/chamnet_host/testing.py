@@ -107,7 +107,7 @@ class DeviceShellContract:
     """
 
     folder = "/data/local/tmp/contract"
-    echo = "nc -ll -p {port} -e cat"
+    echo = "nc -L -p {port} cat"
     port = 18_766
 
     @pytest.fixture
