@@ -109,7 +109,7 @@ class DeviceShellContract:
 
     folder = "/data/local/tmp/contract"
     sh = "/system/bin/sh"
-    echo = "nc -ll -p {port} -e cat"
+    echo = "nc -L -p {port} cat"
     port = 18_766
 
     @pytest.fixture

@@ -17,8 +17,13 @@ __all__ = ["ADBD", "CannotFetchError", "adbd_root"]
 ADBD = Path("usr/lib/android-sdk/platform-tools/adbd")
 _LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
 _SUITE = "trixie"  # the first with adbd
-_PACKAGES = ("adbd", "busybox-static")
-_LAYOUT = 1  # raise when what is made below changes
+_PACKAGES = (
+    "adbd",
+    "mksh",
+    "toybox",
+    "busybox-static",
+)  # Android's shell and tools, and busybox for what these lack
+_LAYOUT = 3  # raise when what is made below changes
 
 # Debian lets every host in on Linux: `auth_required = false`. The last byte of this instruction is that `false`.
 _NO_AUTH = re.compile(rb"\xc6\x00(\x00)\x48\x8d\x3d....\xe8", re.DOTALL)
@@ -78,15 +83,31 @@ def _furnish(root: Path, unpacked: Path) -> None:
     (root / "lib64").symlink_to(_LIBRARIES)
     shutil.copy2(unpacked / ADBD, root / ADBD)
     _demand_keys(root / ADBD)
-    busybox = root / "usr/bin/busybox"
-    shutil.copy2(unpacked / "usr/bin/busybox", busybox)
-    for applet in subprocess.check_output([busybox, "--list"], text=True).split():
-        (root / "system/bin" / applet).symlink_to("/usr/bin/busybox")
+    for name in ("busybox", "mksh", "toybox"):
+        shutil.copy2(unpacked / "usr/bin" / name, root / "usr/bin" / name)
+    for program, arguments in (("busybox", ["--list"]), ("toybox", [])):
+        for applet in _said(root, program, arguments).split():
+            link = root / "system/bin" / applet
+            link.unlink(missing_ok=True)
+            link.symlink_to(f"/usr/bin/{program}")
+    (root / "system/bin/sh").unlink()
+    (root / "system/bin/sh").symlink_to("/usr/bin/mksh")
     (root / "bin").symlink_to("system/bin")
     for name in _STUBS:
         stub = root / "system/bin" / name
+        stub.unlink(missing_ok=True)  # an applet's link leads out of the root: to this machine's own file
         stub.write_text(_STUB)
         stub.chmod(0o755)
+
+
+def _said(root: Path, program: str, arguments: list[str]) -> str:
+    """Return what a program of the root says, run with the root's own libraries."""
+    libraries = root / _LIBRARIES
+    loader = [libraries / "ld-linux-x86-64.so.2", "--library-path", libraries]
+    command = [*loader, root / "usr/bin" / program, *arguments]
+    if program == "busybox":
+        command = command[len(loader) :]  # static
+    return subprocess.check_output(command, text=True)
 
 
 def _demand_keys(adbd: Path) -> None:

@@ -63,8 +63,8 @@ def test_two_devices_do_not_know_of_each_other(start_device: DeviceStarter, adb:
     )
     assert first.path("/data/local/tmp/mine").exists()
     assert not second.path("/data/local/tmp/mine").exists()
-    assert "sleep 1000" in adb("-s", first.address, "shell", "ps").stdout
-    assert "sleep 1000" not in adb("-s", second.address, "shell", "ps").stdout
+    assert "sleep 1000" in adb("-s", first.address, "shell", "ps -A -o ARGS").stdout
+    assert "sleep 1000" not in adb("-s", second.address, "shell", "ps -A -o ARGS").stdout
 
 
 def test_a_locked_device_wants_a_key(locked_device: AdbdDevice, adb_server: AdbServer, adb: Adb) -> None:

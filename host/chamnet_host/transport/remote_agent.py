@@ -24,7 +24,8 @@ _POLL_S = 0.05
 _END_S = 10
 _LAST_CHARS = 2_000
 _WORDS_S = 5.0  # for the log to be read: the device may be silent
-_LOG, _EXIT = f"{WRITABLE}/log", f"{WRITABLE}/exit"
+_BEGIN_S = 10
+_LOG, _PID, _EXIT = f"{WRITABLE}/log", f"{WRITABLE}/pid", f"{WRITABLE}/exit"
 _CONNECTED = "01"  # state of a connection in /proc/net/tcp, where addresses are hexadecimal
 _MODULE = "chamnet_agent"
 
@@ -120,15 +121,18 @@ class RemoteAgent:
             DeviceError: It cannot be run at all.
         """
         serve = shlex.join(["./agent-python", "-P", "-m", _MODULE, "serve", *self._flags])
-        # the number of the process comes back over a pipe that nothing holds open after that; a shell waits for its end
-        wrapper = f"{serve} >{_LOG} 2>&1 & echo $!; exec >/dev/null 2>&1; wait $!; echo $? >{_EXIT}"
+        # Nothing of this may hold the shell's own outputs, or the shell would not end. Without exec, mksh, the shell of
+        # Android, would keep a copy of itself between, and tell that one's number.
+        wrapper = f"exec {serve} & echo $! >{_PID}; wait $!; echo $? >{_EXIT}"
         begun = self._shell.run(
-            f"cd {shlex.quote(self._folder)} && umask 077 && mkdir -p {WRITABLE}"
-            f" && rm -f {_EXIT} {WRITABLE}/agent/agent.json"
-            f" && echo $(setsid sh -c {shlex.quote(wrapper)} </dev/null &)"
+            f"cd {shlex.quote(self._folder)} && umask 077 && mkdir -p {WRITABLE} || exit 1;"
+            f" rm -f {_PID} {_EXIT} {WRITABLE}/agent/agent.json;"
+            f" {{ exec setsid sh -c {shlex.quote(wrapper)} </dev/null >{_LOG} 2>&1 & }};"
+            f" i=0; while [ ! -s {_PID} ] && [ $i -lt {_BEGIN_S * 20} ]; do sleep 0.05; i=$((i+1)); done; cat {_PID}"
         )
         if begun.code or not begun.stdout.strip().isdecimal():
-            raise DeviceError(f"{self._shell.name}: the agent cannot be run: {begun.stderr.strip()[-300:]}")
+            why = self.last_words() or begun.stderr.strip()[-300:]
+            raise DeviceError(f"{self._shell.name}: the agent cannot be run: {why}")
         process = Process(int(begun.stdout), self._flags)
         return process, self._answering(process, timeout_s)
 
