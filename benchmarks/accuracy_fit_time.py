@@ -16,7 +16,7 @@ from trained_table import TrainedTable
 from chamnet.predictors.accuracy_fit import fit_gp
 from chamnet.predictors.gp import KernelName
 
-KERNELS: tuple[KernelName, ...] = ("additive", "matern-ard")
+KERNELS: tuple[KernelName, ...] = ("additive", "matern-ard", "sum")
 
 
 def main() -> None:

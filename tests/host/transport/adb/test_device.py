@@ -139,9 +139,11 @@ def test_a_cable_pulled_in_the_middle_of_a_transfer_is_said(
     big = tmp_path / "big"
     with big.open("wb") as file:
         file.truncate(2 << 30)
-    threading.Timer(0.5, device.unplug).start()
+    unplug = threading.Timer(0.5, device.unplug)
+    unplug.start()
     with pytest.raises(DeviceLostError, match=f"{device.address}: the device went away while writing files"):
         shell.push([Upload(source=big, target="/data/local/tmp/big")])
+    unplug.join()
     with pytest.raises(DeviceError):
         shell.run("true")
     device.path("/data/local/tmp/big").unlink(missing_ok=True)
