@@ -73,6 +73,11 @@ def _gap(result: SearchResult) -> str:
 def answer_remarks(answers: Sequence[Answer]) -> list[str]:
     """Say what the numbers hold for, how sure the answers are, and which budgets bind nothing."""
     said = [f"top-1 is for {answers[0].prediction.top1.basis}"] if answers[0].prediction.top1 else []
+    if any(answer.prediction.top1 and answer.prediction.top1.extrapolated for answer in answers):
+        said.append(
+            "extrapolated: far from every network that the accuracy was learned from, so it is less sure than it looks; train"
+            " the winner (`chamnet-host train best:1`), or go on with `accuracy build`"
+        )
     said += list(dict.fromkeys(map(_proof, answers)))
     for answer in answers:
         said += answer.budgets.notes

@@ -1,7 +1,9 @@
 """`chamnet-host deploy`, `undeploy` and `logs`: an agent on a phone or board, put there and taken away."""
 
 import os
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +13,10 @@ from chamnet.quantities import ns_to_ms
 from chamnet_host.options import AsJson, Profiles
 from chamnet_host.output import note, print_json, print_text, progress_bar
 from chamnet_host.profiles import DeviceProfile, find_profile
+
+if TYPE_CHECKING:
+    from chamnet_host.transport.remote_agent import RemoteAgent
+    from chamnet_host.transport.shell import DeviceShell
 
 __all__ = ["build_missing", "register"]
 
@@ -89,16 +95,10 @@ def undeploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = Fals
 
     Example: `chamnet-host undeploy --target pixel`
     """
-    from chamnet_host.transport.choice import open_shell
-    from chamnet_host.transport.deployed import at_home
     from chamnet_host.transport.deployment import Deployment
-    from chamnet_host.transport.remote_agent import RemoteAgent
 
     device = find_profile(target, profiles)
-    shell, folder = open_shell(device)
-    try:
-        folder = at_home(shell, folder)
-        agent = RemoteAgent(shell, folder, (), SystemClock())
+    with _reached(device) as (shell, folder, agent):
         if (process := agent.running()) is not None:
             endpoint = agent.endpoint()
             if endpoint and agent.has_host(endpoint.port):
@@ -108,8 +108,6 @@ def undeploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = Fals
                 )
             agent.stop(process)
         Deployment(shell, folder).remove()
-    finally:
-        shell.close()
     if as_json:
         print_json("undeploy", {"target": device.name, "folder": folder})
         return
@@ -121,20 +119,28 @@ def logs(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -
 
     Example: `chamnet-host logs --target pixel`
     """
-    from chamnet_host.transport.choice import open_shell
-    from chamnet_host.transport.deployed import at_home
-    from chamnet_host.transport.remote_agent import RemoteAgent
-
     device = find_profile(target, profiles)
-    shell, folder = open_shell(device)
-    try:
-        words = RemoteAgent(shell, at_home(shell, folder), (), SystemClock()).last_words()
-    finally:
-        shell.close()
+    with _reached(device) as (_, _, agent):
+        words = agent.last_words()
     if as_json:
         print_json("logs", {"target": device.name, "log": words})
         return
     print_text(words or f"{device.name}: no agent has run there, or it had nothing to say")
+
+
+@contextmanager
+def _reached(device: DeviceProfile) -> Iterator[tuple["DeviceShell", str, "RemoteAgent"]]:
+    """Open the shell of a device; give the folder there, and its agent."""
+    from chamnet_host.transport.choice import open_shell
+    from chamnet_host.transport.deployed import at_home
+    from chamnet_host.transport.remote_agent import RemoteAgent
+
+    shell, folder = open_shell(device)
+    try:
+        folder = at_home(shell, folder)
+        yield shell, folder, RemoteAgent(shell, folder, (), SystemClock())
+    finally:
+        shell.close()
 
 
 def build_missing(device: DeviceProfile) -> None:
