@@ -1,7 +1,9 @@
 """The server against strangers, and its end."""
 
+import resource
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,23 @@ def test_an_oversized_message_does_no_harm(start_agent: Starter, connect: Connec
     agent = start_agent()
     assert refusal(agent, MEASURE, bytes(100 * 2**20)) is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert connect(agent).health()
+
+
+def test_a_thousand_connections_do_no_harm(start_agent: Starter, connect: Connect) -> None:
+    agent = start_agent()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
+    try:
+        with ExitStack() as strangers:
+            for number in range(1_000):
+                stranger = socket.create_connection(("127.0.0.1", agent.endpoint.port), timeout=5)
+                strangers.enter_context(stranger)
+                if number % 2:
+                    stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert connect(agent).health()
+        assert connect(agent).describe().backends
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])
