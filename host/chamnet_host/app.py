@@ -35,6 +35,7 @@ _COMMANDS = (
     "export",
     "certify",
     "bundle",
+    "doctor",
     "deploy",
     "undeploy",
     "logs",

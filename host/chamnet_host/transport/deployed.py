@@ -133,10 +133,14 @@ class DeployedTransport:
             if difference:
                 deployment.apply(difference, self._bundle, manifest, self._progress)
             self._started, endpoint = agent.start(self._start_s)
+            self._keep_awake(shell, self._started)
         connection = Connection(shell.forward(endpoint.port), agent.token())
         with DeviceClient(connection.address, connection.token, last_words=agent.last_words) as client:
             client.health()
         return connection
+
+    def _keep_awake(self, shell: DeviceShell, agent: Process) -> None:
+        """Keep the device awake as long as the agent runs; boards do not sleep."""
 
     def _shared(self, agent: RemoteAgent, difference: Difference) -> Endpoint | None:
         """Return where an agent listens that can be shared; end one that nobody uses.

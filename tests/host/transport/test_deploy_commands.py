@@ -49,6 +49,9 @@ def test_a_board_is_given_an_agent_and_rid_of_it(profiles: Path, capsys: pytest.
     where = ["--target", "board", "--profiles", str(profiles)]
     if run(["deploy", *where, "--json"]) == 1 and "cannot be fetched" in (said := capsys.readouterr().err):
         pytest.skip(said)
+    assert {"what": "processor", "state": "ok", "said": "x86_64"} in asked(["doctor", *where], capsys)[
+        "findings"
+    ]  # type: ignore[operator]
     again = asked(["deploy", *where], capsys)
     assert again["bytes_sent"] == 0
     backends = again["backends"]

@@ -236,3 +236,26 @@ def test_last_words_are_the_agents(make: Maker) -> None:
     assert transport.last_words() == ""
     transport.open()
     assert "serving on 127.0.0.1" in transport.last_words()
+
+
+def test_a_phone_is_kept_awake_and_left_as_it_was(make: Maker, phone: AdbdDevice) -> None:
+    phone.answer("settings get global stay_on_while_plugged_in", "2\n")
+    phone.answer("settings", "")
+    transport = make()
+    transport.open()
+    on, back = (f"settings put global stay_on_while_plugged_in {value}" for value in (7, 2))
+    assert on in phone.calls()
+    (pid,) = agents_on(phone)
+    os.kill(pid, signal.SIGKILL)  # nobody is left on the host's side to set it back
+    deadline_s = time.monotonic() + 10
+    while back not in phone.calls() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert back in phone.calls()
+
+
+def test_a_phone_that_does_not_let_itself_be_asked_is_measured_all_the_same(
+    make: Maker, phone: AdbdDevice
+) -> None:
+    phone.answer("settings get global stay_on_while_plugged_in", "null\n")
+    make().open()
+    assert not [call for call in phone.calls() if "put" in call]
