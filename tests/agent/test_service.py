@@ -36,14 +36,15 @@ def statuses(visits: Iterator[Visit]) -> dict[str, str]:
 
 
 def workers_of(pid: int) -> list[int]:
-    """Return the children of a process that are alive."""
+    """Return the workers of a process that are alive."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            ours = b"chamnet_agent" in stat.with_name("cmdline").read_bytes()
         except OSError:  # it ended meanwhile
             continue
-        if int(parent) == pid and state != "Z":
+        if int(parent) == pid and state != "Z" and ours:
             found.append(int(stat.parent.name))
     return found
 

@@ -130,10 +130,15 @@ def test_confidence_keeps_the_upper_end_within(ask: Ask, profiled: Path) -> None
 
 
 def test_what_is_measured_keeps_the_budget(ask: Ask, profiled: Path) -> None:
+    first = ask("search", "-b", "70%", "--top", "3", "--space", TINY, cwd=profiled)["best"]
     best = ask("search", "-b", "70%", "--verify", "--space", TINY, cwd=profiled)["best"]
     verified = best["verified"]
     assert 1 <= verified["rounds"] <= 4
-    assert len(verified["measured"]) >= 2
+    # Three candidates, where as many differ enough: in a space this small that hangs on what was measured.
+    measured = [each["network"] for each in verified["measured"]]
+    assert [first["network"], *(each["network"] for each in first["others"])] == measured[
+        : 1 + len(first["others"])
+    ]
     assert verified["winner"]["measured_ms"] <= verified["limit_ms"]
     kept = [each for each in verified["measured"] if each["measured_ms"] <= verified["limit_ms"]]
     assert verified["winner"]["predicted"]["top1"]["value"] == max(
