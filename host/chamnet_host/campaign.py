@@ -178,9 +178,7 @@ class Campaign:
             }
             for visit in self._visits(client, request):
                 key, name = what[visit.visit_id]
-                if (
-                    visit.status in PASSING
-                ):  # kept under an id of its own: the visit asked for is still missing
+                if visit.status in PASSING:  # under an id of its own: the visit asked for is still missing
                     attempt = self.store.failures(self.lut_id, request.kind, key)
                     visit = replace(visit, visit_id=f"{visit.visit_id}!{attempt}")
                 elif regime.is_slow(visit):

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from chamnet_host.preflight import LOW_PERCENT
 from chamnet_host.transport.shell import DeviceShell
 
 __all__ = ["Finding", "check_up"]
 
 _NEEDED_MB = 400  # a bundle, its successor beside it, and room to work
-_HOT_C, _LOW_PERCENT = 40, 20
+_HOT_C = 40
 _AWAKE = re.compile(r"mWakefulness=(\w+)")
 _LOCKED = re.compile(
     r"(?:mDreamingLockscreen|mShowingLockscreen|isStatusBarKeyguard|deviceLocked)=true|\bdeviceLocked=1\b"
@@ -89,7 +90,7 @@ def _battery(dump: str) -> Iterator[Finding]:
         return
     percent = int(found["level"])
     powered = any(found.get(f"{source} powered") == "true" for source in ("AC", "USB", "Wireless", "Dock"))
-    low = percent < _LOW_PERCENT and not powered
+    low = percent < LOW_PERCENT and not powered
     how = "charging, which warms it" if powered else "not charging"
     yield Finding(
         what="battery",

@@ -15,6 +15,7 @@ __all__ = [
     "Backend",
     "Dataset",
     "Db",
+    "Deployed",
     "Device",
     "Dtype",
     "Granular",
@@ -69,6 +70,16 @@ SpaceName = Annotated[
 Profiles = Annotated[
     Path | None,
     typer.Option("--profiles", help="Folder of device profiles to look through first.", show_default=False),
+]
+Deployed = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        help="Device profile with transport adb or ssh.",
+        metavar="TARGET",
+        show_default=False,
+    ),
 ]
 Backend = Annotated[
     str | None,

@@ -10,10 +10,10 @@ from chamnet.records import Conditions, DeviceInfo
 if TYPE_CHECKING:
     from chamnet_host.client import DeviceClient
 
-__all__ = ["CoolDown", "obstacles"]
+__all__ = ["LOW_PERCENT", "CoolDown", "obstacles"]
 
 _CAPPED = 0.97  # of the highest clock; less is throttled or a power mode
-_LOW_PERCENT = 20  # phones save power below
+LOW_PERCENT = 20  # phones save power below
 _POLL_S = 1.0
 _LONGEST_S = 900
 
@@ -35,7 +35,7 @@ def obstacles(info: DeviceInfo) -> list[str]:
         found.append(
             "its clock governor is `powersave`: choose another, or set `governor` in the device profile"
         )
-    if now.battery_percent is not None and now.battery_percent < _LOW_PERCENT and not now.charging:
+    if now.battery_percent is not None and now.battery_percent < LOW_PERCENT and not now.charging:
         found.append(f"its battery is at {now.battery_percent} %, where devices save power: charge it first")
     return found
 

@@ -52,6 +52,10 @@ class Recipe:
         """Such as `android-aarch64-full`."""
         return f"{self.os}-{self.arch}-{self.kind}"
 
+    def folder(self, cache: Path) -> Path:
+        """Return where the bundle lies in a cache, or is to be built."""
+        return cache / "bundles" / self.name
+
     @property
     def debian_arch(self) -> str:
         """Debian's word for the processor."""

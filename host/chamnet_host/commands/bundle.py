@@ -115,7 +115,7 @@ def bundle(
         check_archive_name(archive)
     downloads = cache or default_cache(os.environ)
     sources = Sources(cache=downloads, mirror=mirror, keyring=keyring, offline=offline)
-    folder = output or downloads / "bundles" / recipe.name
+    folder = output or recipe.folder(downloads)
     with progress_bar("bundle", unit="steps") as show:
         built = build(recipe, folder.absolute(), sources, refresh=refresh, progress=show)
     if archive is not None:

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from chamnet.clock import SystemClock
 from chamnet.errors import DeviceBusyError
 from chamnet.quantities import ns_to_ms
-from chamnet_host.options import AsJson, Profiles
+from chamnet_host.options import AsJson, Deployed, Profiles
 from chamnet_host.output import note, print_json, print_text, progress_bar
 from chamnet_host.profiles import DeviceProfile, find_profile
 
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
     from chamnet_host.transport.shell import DeviceShell
 
 __all__ = ["build_missing", "register"]
-
-Deployed = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        "-t",
-        help="Device profile with transport adb or ssh.",
-        metavar="TARGET",
-        show_default=False,
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,11 +37,11 @@ def deploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = False)
     Example: `chamnet-host deploy --target pixel`
     """
     from chamnet_host.client import DeviceClient
-    from chamnet_host.transport.choice import deployed_transport, open_shell
+    from chamnet_host.transport.choice import deployed_transport, reached
 
     device = find_profile(target, profiles)
-    shell, _ = open_shell(device)  # the mistakes that cost nothing come first
-    shell.close()
+    with reached(device):  # the mistakes that cost nothing come first
+        pass
     build_missing(device)
     clock, sent = SystemClock(), [0]
     start_ns = clock.now_ns()
@@ -98,7 +87,7 @@ def undeploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = Fals
     from chamnet_host.transport.deployment import Deployment
 
     device = find_profile(target, profiles)
-    with _reached(device) as (shell, folder, agent):
+    with _agent_of(device) as (shell, folder, agent):
         if (process := agent.running()) is not None:
             endpoint = agent.endpoint()
             if endpoint and agent.has_host(endpoint.port):
@@ -120,7 +109,7 @@ def logs(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -
     Example: `chamnet-host logs --target pixel`
     """
     device = find_profile(target, profiles)
-    with _reached(device) as (_, _, agent):
+    with _agent_of(device) as (_, _, agent):
         words = agent.last_words()
     if as_json:
         print_json("logs", {"target": device.name, "log": words})
@@ -129,18 +118,13 @@ def logs(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -
 
 
 @contextmanager
-def _reached(device: DeviceProfile) -> Iterator[tuple["DeviceShell", str, "RemoteAgent"]]:
-    """Open the shell of a device; give the folder there, and its agent."""
-    from chamnet_host.transport.choice import open_shell
-    from chamnet_host.transport.deployed import at_home
+def _agent_of(device: DeviceProfile) -> Iterator[tuple["DeviceShell", str, "RemoteAgent"]]:
+    """Reach a device; give its shell, the folder there, and its agent."""
+    from chamnet_host.transport.choice import reached
     from chamnet_host.transport.remote_agent import RemoteAgent
 
-    shell, folder = open_shell(device)
-    try:
-        folder = at_home(shell, folder)
+    with reached(device) as (shell, folder):
         yield shell, folder, RemoteAgent(shell, folder, (), SystemClock())
-    finally:
-        shell.close()
 
 
 def build_missing(device: DeviceProfile) -> None:

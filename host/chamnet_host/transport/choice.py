@@ -2,6 +2,8 @@
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from chamnet_host.transport.direct import DirectTransport
 from chamnet_host.transport.local import LocalTransport
 from chamnet_host.transport.shell import DeviceShell
 
-__all__ = ["bundle_folder", "deployed_transport", "open_shell", "transport_of"]
+__all__ = ["bundle_folder", "deployed_transport", "reached", "transport_of"]
 
 
 def transport_of(device: DeviceProfile) -> Transport:
@@ -61,8 +63,9 @@ def deployed_transport(
     return AdbTransport(bundle, serial=device.serial or None, **more)
 
 
-def open_shell(device: DeviceProfile) -> tuple[DeviceShell, str]:
-    """Return the shell of a device that an agent is put on, and the folder there; close it.
+@contextmanager
+def reached(device: DeviceProfile) -> Iterator[tuple[DeviceShell, str]]:
+    """Open the shell of a device that an agent is put on; give it with the absolute path of the folder there.
 
     Raises:
         DeviceUnreachableError: It does not answer.
@@ -81,7 +84,12 @@ def open_shell(device: DeviceProfile) -> tuple[DeviceShell, str]:
         raise ConfigError(
             f"target {device.name!r}: nothing is put on it (transport {device.transport!r}); only on devices over adb and ssh"
         )
-    return shell, FOLDER
+    from chamnet_host.transport.deployed import at_home
+
+    try:
+        yield shell, at_home(shell, FOLDER)
+    finally:
+        shell.close()
 
 
 def bundle_folder(device: DeviceProfile) -> Path:
@@ -89,4 +97,4 @@ def bundle_folder(device: DeviceProfile) -> Path:
     from chamnet_host.bundles.downloads import default_cache
     from chamnet_host.bundles.recipe import Recipe
 
-    return default_cache(os.environ) / "bundles" / Recipe.read(device.bundle).name
+    return Recipe.read(device.bundle).folder(default_cache(os.environ))
