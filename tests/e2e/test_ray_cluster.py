@@ -4,6 +4,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # not 15, which starves on a busy machine
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback
+        from ray._private import services
         from ray.cluster_utils import Cluster
 
+        # Ray gives up on a node after 30 s, which a busy machine may need.
+        patch.setattr(services, "get_node", partial(services.get_node_with_retry, timeout_s=100))
         running = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         try:
             for _ in range(2):
