@@ -88,7 +88,7 @@ def test_a_pulled_cable_costs_nothing_that_is_stored(
 
     again = host(["profile", "--target", "phone", "--space", str(SMALL)], tmp_path, phone_env)
     assert again["visits"]["stored"] == 0
-    (found,) = host(["devices", "phone"], tmp_path, phone_env)["devices"]
+    (found,) = host(["devices", "show", "phone"], tmp_path, phone_env)["devices"]
     assert found["reachable"]
     assert host(["deploy", "--target", "phone"], tmp_path, phone_env)["bytes_sent"] == 0
     host(["undeploy", "--target", "phone"], tmp_path, phone_env)

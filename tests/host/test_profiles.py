@@ -60,3 +60,11 @@ def test_every_key_is_documented() -> None:
     text = (Path(__file__).parents[2] / "device_profiles" / "README.md").read_text()
     for key in DeviceProfile.__dataclass_fields__:
         assert key == "name" or f"| `{key}` |" in text
+
+
+def test_what_is_shipped_claims_no_hardware_it_has_not_seen() -> None:
+    folder = Path(__file__).parents[2] / "device_profiles"
+    shipped = {path.stem: load_profile(path) for path in folder.glob("*.toml")}
+    assert {name for name, profile in shipped.items() if profile.verified_on} == {"local"}
+    listed = (folder / "README.md").read_text()
+    assert [name for name in shipped if f"`{name}`" not in listed] == []

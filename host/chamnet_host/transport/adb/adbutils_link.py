@@ -16,7 +16,7 @@ from chamnet_host.transport.adb.link import ServiceRefusedError
 from chamnet_host.transport.adb.servers import server_runs
 from chamnet_host.transport.adb.states import check_state, choose
 
-__all__ = ["ServerLink"]
+__all__ = ["ServerLink", "ask_server", "ensure_server"]
 
 _HOST = "127.0.0.1"
 _START_S = 20.0
@@ -39,8 +39,7 @@ class ServerLink:
 
     def __init__(self, serial: str | None, *, port: int, environ: Mapping[str, str]) -> None:
         self._port = port
-        if not server_runs(port):
-            _start(port, environ)
+        ensure_server(port, environ)
         self._client = AdbClient(_HOST, port, socket_timeout=_ANSWER_S)
         self._forwards: list[int] = []
         try:
@@ -142,7 +141,30 @@ class SocketStream:
         self._socket.close()
 
 
-def _start(port: int, environ: Mapping[str, str]) -> None:
+def ask_server(port: int, service: str, *, timeout_s: float) -> str:
+    """Return what the adb server answers to a request that ends with its answer, such as `host:connect:HOST:PORT`.
+
+    Raises:
+        ConnectionError: It refuses; says why.
+        OSError: It does not answer.
+    """
+    stream = SocketStream(socket.create_connection((_HOST, port), timeout=timeout_s))
+    with contextlib.closing(stream):
+        _request(stream, service, timeout_s)
+        word = stream.read(4, timeout_s=timeout_s)
+        failed = word == b"FAIL"  # after an OKAY, where the work itself failed
+        length = int(stream.read(4, timeout_s=timeout_s) if failed else word, 16)
+        return stream.read(length, timeout_s=timeout_s).decode(errors="replace").strip()
+
+
+def ensure_server(port: int, environ: Mapping[str, str]) -> None:
+    """Start an adb server, as any adb command would, where none runs.
+
+    Raises:
+        ConfigError: There is no adb to start one, or it does not start.
+    """
+    if server_runs(port):
+        return
     try:
         command = [adb_path(), "-P", str(port), "start-server"]
     except AdbError as error:

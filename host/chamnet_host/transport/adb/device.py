@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from chamnet.errors import DeviceError, DeviceLostError, DeviceUnreachableError
 from chamnet_host.transport.adb.link import Link, ServiceRefusedError, Stream
-from chamnet_host.transport.adb.services import SyncError, read_file, run_command, send_files
+from chamnet_host.transport.adb.services import SyncError, read_file, read_to_end, run_command, send_files
 from chamnet_host.transport.shell import Finished, Upload
 
 __all__ = ["AdbShell"]
@@ -54,6 +54,19 @@ class AdbShell:
         """Return the near end of a forward to a port of the device."""
         with self._ours(f"forwarding port {port}"):
             return f"127.0.0.1:{self._link.forward(port)}"
+
+    def listen(self, port: int) -> None:
+        """Make adbd start anew and listen on a port of the device's network, besides the cable, until the device restarts.
+
+        Raises:
+            DeviceError: adbd refuses.
+        """
+        with self._service(f"tcpip:{port}", f"listening on port {port}") as stream:
+            answer = read_to_end(stream)
+        if "restarting" not in answer:
+            raise DeviceError(
+                f"{self.name}: adbd does not listen on port {port} ({answer.strip() or 'no reason given'})"
+            )
 
     def close(self) -> None:
         """End forwards and hang up."""

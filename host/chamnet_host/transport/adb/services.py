@@ -14,7 +14,7 @@ from pathlib import Path
 from chamnet_host.transport.adb.link import Stream
 from chamnet_host.transport.shell import Finished, Upload
 
-__all__ = ["SyncError", "read_file", "run_command", "send_files"]
+__all__ = ["SyncError", "read_file", "read_to_end", "run_command", "send_files"]
 
 _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 1, 2, 3, 4
 _CHUNK_BYTES = 64 << 10  # adbd takes no more at once
@@ -45,6 +45,15 @@ def run_command(stream: Stream, *, timeout_s: float) -> Finished:
             return Finished(code=content[0], stdout=out, stderr=err)
         written.setdefault(kind, []).append(content)
     raise TimeoutError(f"no end within {timeout_s:g} s")
+
+
+def read_to_end(stream: Stream) -> str:
+    """Return what a service says until it ends."""
+    said = bytearray()
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            said += stream.read(1, timeout_s=_IDLE_S)
+    return said.decode(errors="replace")
 
 
 def send_files(stream: Stream, files: Iterable[Upload]) -> int:
