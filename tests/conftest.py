@@ -36,7 +36,13 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
     """Return a function that starts an agent whose fake backend follows a script."""
     with ExitStack() as stack:
 
-        def start(script: Script | None = None, *, lease_s: float = 600.0, port: int = 0) -> RunningAgent:
+        def start(
+            script: Script | None = None,
+            *,
+            lease_s: float = 600.0,
+            port: int = 0,
+            memory_limit_bytes: int = 0,
+        ) -> RunningAgent:
             install_fake(script or Script())
             config = AgentConfig(
                 state_dir=tmp_path / "state",
@@ -44,6 +50,7 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
                 backend="fake",
                 cores=sysinfo.usable_cores()[-1:],
                 lease_s=lease_s,
+                memory_limit_bytes=memory_limit_bytes,
             )
             return stack.enter_context(running(config))
 

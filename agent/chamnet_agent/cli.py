@@ -21,6 +21,8 @@ from chamnet_agent.config import AgentConfig
 
 __all__ = ["main"]
 
+_MEMORY_SHARE = 0.75  # of the device's, for the measuring process by default
+_LEAST_MB = 200
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 _SERVE_EXAMPLES = """\
@@ -104,6 +106,10 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         help="clock governor of these cores while serving, such as performance, where it may be set (default: as it is)",
     )  # fmt: skip
     serve.add_argument(
+        "--memory-limit", type=float, metavar="MB",
+        help="the measuring process may take; 0: any (default: three quarters of the device's memory)",
+    )  # fmt: skip
+    serve.add_argument(
         "--lease", default="600s", metavar="TIME",
         help="end after this long without a host, such as 90s, 10m, 2h; 0: never (default: %(default)s)",
     )  # fmt: skip
@@ -153,8 +159,20 @@ def _config(arguments: argparse.Namespace) -> AgentConfig:
         cores=cores,
         threads=arguments.threads,
         governor=arguments.governor,
+        memory_limit_bytes=_memory_limit(arguments.memory_limit),
         lease_s=_seconds(arguments.lease),
     )
+
+
+def _memory_limit(megabytes: float | None) -> int:
+    """Return bytes; 0 for any."""
+    if megabytes is None:
+        return int(_MEMORY_SHARE * sysinfo.memory_bytes())
+    if megabytes and megabytes < _LEAST_MB:
+        raise ConfigError(
+            f"--memory-limit {megabytes:g}: a runtime alone takes some {_LEAST_MB} MB; give more, or 0 for any"
+        )
+    return int(megabytes * 1e6)
 
 
 def _backend_why_not(name: str) -> str | None:

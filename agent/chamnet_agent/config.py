@@ -19,6 +19,7 @@ class AgentConfig:
         cores: What the worker is pinned to.
         threads: The backend computes with.
         governor: Clock governor of these cores while the agent runs; empty to leave it.
+        memory_limit_bytes: What the worker may take; 0 for any.
         lease_s: Seconds without a request after which the agent ends; 0 for never.
     """
 
@@ -30,4 +31,5 @@ class AgentConfig:
     cores: tuple[int, ...]
     threads: int = 1
     governor: str = ""
+    memory_limit_bytes: int = 0
     lease_s: float = 600.0

@@ -13,7 +13,7 @@ from chamnet.records import PROTOCOL_VERSION, CoreCluster, DeviceInfo
 from chamnet_agent import registry
 from chamnet_agent.config import AgentConfig
 
-__all__ = ["auto_cores", "describe", "parse_cores", "usable_cores"]
+__all__ = ["auto_cores", "describe", "memory_bytes", "parse_cores", "usable_cores"]
 
 _KIB = 1024
 
@@ -33,7 +33,7 @@ def describe(config: AgentConfig, root: Path = Path("/")) -> DeviceInfo:
         arch=machine.arch,
         cpu_flags=machine.cpu_flags,
         clusters=machine.clusters,
-        memory_bytes=_memory_bytes(root),
+        memory_bytes=memory_bytes(root),
         os=_os(root),
         python=platform.python_version(),
         backends=registry.backends(),
@@ -84,7 +84,8 @@ def _listed(cores: Collection[int]) -> str:
     return ",".join(map(str, sorted(cores)))
 
 
-def _memory_bytes(root: Path) -> int:
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Return the memory of the device; 0 where it does not say."""
     kib = read_fields(root / "proc/meminfo").get("MemTotal", "0 kB").split()[0]
     return int(kib) * _KIB if kib.isdecimal() else 0
 

@@ -30,6 +30,7 @@ class Script:
         unsupported: What it refuses.
         aborts: What ends the process when run.
         hangs: What never returns when run.
+        takes_bytes: Memory that its runs take and write to; none where it is not named.
         says: What it prints to stdout while it builds, as runtimes do.
     """
 
@@ -37,6 +38,7 @@ class Script:
     unsupported: frozenset[str] = frozenset()
     aborts: frozenset[str] = frozenset()
     hangs: frozenset[str] = frozenset()
+    takes_bytes: Mapping[str, int] = field(default_factory=dict)
     says: str = ""
 
 
@@ -100,6 +102,7 @@ class FakeModel:
     def __init__(self, names: set[str], script: Script, spend: Callable[[int], None]) -> None:
         self._aborts = bool(names & script.aborts)
         self._hangs = bool(names & script.hangs)
+        self._bytes = max((script.takes_bytes[name] for name in names & script.takes_bytes.keys()), default=0)
         self._spend = spend
         named = sorted(names & script.run_ns.keys())
         self._takes_ns: Iterator[int] = itertools.cycle(script.run_ns[named[0]] if named else (0,))
@@ -110,6 +113,7 @@ class FakeModel:
             os.abort()
         if self._hangs:
             time.sleep(_HANG_S)
+        bytearray(self._bytes)
         self._spend(next(self._takes_ns))
 
 

@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cores = tuple(int(core) for core in arguments.cores.split(","))
     os.sched_setaffinity(0, cores)
     _volunteer_for_oom()
+    _limit_memory(arguments.memory_limit)
     worker = Worker(arguments.backend, board=Board(arguments.board), cores=cores, threads=arguments.threads)
     frames.write_event(events, Ready())
     while (job := frames.read_job(jobs)) is not None:
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", required=True, help="for jobs that name none")
     parser.add_argument("--cores", required=True, help="to pin this process to, such as 2,3")
     parser.add_argument("--threads", type=int, required=True, help="the backend computes with")
+    parser.add_argument("--memory-limit", type=int, default=0, help="bytes that it may take; 0: any")
     return parser
 
 
@@ -155,6 +157,15 @@ def _volunteer_for_oom() -> None:
             file.write(str(_OOM_SCORE))
     except OSError:  # no Linux, or not allowed: then the kernel chooses
         return
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    """Let allocations above a limit fail at once, instead of the device running out of memory.
+
+    Of the kinds of limit, that of the data counts what is written to, not what is only reserved, as GPU libraries do.
+    """
+    if limit_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
 
 
 if __name__ == "__main__":

@@ -148,6 +148,14 @@ def test_a_hang_costs_one_item_and_its_time(start_agent: Starter, connect: Conne
     assert "no end after 0." in visits[POOL].message
 
 
+def test_a_lack_of_memory_costs_one_item(start_agent: Starter, connect: Connect) -> None:
+    script = Script(takes_bytes={POOL: 8 * 2**30})
+    client = connect(start_agent(script, memory_limit_bytes=2**30))
+    visits = {visit.visit_id: visit for visit in client.measure(items(CONV, POOL, POINT), LAPS)}
+    assert {key: visit.status for key, visit in visits.items()} == {CONV: "ok", POOL: "crashed", POINT: "ok"}
+    assert "MemoryError" in visits[POOL].message
+
+
 def test_what_a_runtime_prints_does_not_reach_the_frames(start_agent: Starter, connect: Connect) -> None:
     client = connect(start_agent(Script(says="loading kernels...\n" * 100)))
     assert statuses(client.measure(items(CONV), LAPS)) == {CONV: "ok"}

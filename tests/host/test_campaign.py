@@ -296,6 +296,17 @@ def test_visits_on_a_slow_machine_are_labelled_and_made_once_more(store: Store) 
     assert {by_id[visit_id.partition("!")[0]].conditions.probe_ns for visit_id in slow} == {100}
 
 
+def test_a_device_whose_clock_jumps_loses_nothing(store: Store) -> None:
+    def jumping(item: Item, count: int) -> Visit:
+        at_ms = 1_800_000_000_000 - (count // 3) * 86_400_000
+        return replace(at_speed(item, 300 if 45 <= count < 50 else 100), started_unix_ms=max(at_ms, 0))
+
+    tally = run(store, ScriptedDevice(jumping).connect)
+    assert (tally.slow, tally.stored, tally.failed) == (5, tally.total, 0)
+    assert BATCH.visit_ids(PLATFORM.digest) <= stored(store)
+    assert run(store, ScriptedDevice().connect).stored == 0
+
+
 def test_what_stays_slow_is_accepted(store: Store) -> None:
     device = ScriptedDevice(lambda item, count: at_speed(item, 100 if count < 45 else 300))
     tally = run(store, device.connect)
