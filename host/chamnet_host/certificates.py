@@ -14,7 +14,7 @@ try:
 except ImportError as error:
     raise ConfigError(f"certificates need cryptography ({error}); pip install 'chamnet[tls]'") from error
 
-__all__ = ["check_dates", "make_certificates"]
+__all__ = ["check_dates", "make_certificates", "remove_certificates"]
 
 _BEFORE = timedelta(hours=1)  # a device's clock may be behind
 
@@ -50,6 +50,14 @@ def make_certificates(folder: Path, *, days: int = 365, now: datetime | None = N
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written ({error.strerror})") from error
     return end
+
+
+def remove_certificates(folder: Path) -> None:
+    """Remove both folders that `make_certificates` wrote, and nothing else."""
+    for side in ("agent", "host"):
+        for file in [*(folder / side).glob("*.crt"), *(folder / side).glob("*.key")]:
+            file.unlink()
+        (folder / side).rmdir()
 
 
 def check_dates(folder: Path, *, now: datetime | None = None) -> None:

@@ -9,7 +9,14 @@ from typing import Literal
 
 from chamnet.errors import ConfigError
 
-__all__ = ["DeviceProfile", "find_profile", "load_profile", "profile_folders", "shipped_profiles"]
+__all__ = [
+    "DeviceProfile",
+    "config_folder",
+    "find_profile",
+    "load_profile",
+    "profile_folders",
+    "shipped_profiles",
+]
 
 
 # What a key may be, where it is not a text.
@@ -31,12 +38,13 @@ class DeviceProfile:
         transport: `local` (this machine), `direct` (an agent that already listens at `address`), `adb` (an agent that is
             put on a phone or board and started there), `ssh` (the same over ssh), or `absent`: a table that was imported,
             of a device that is not here (never in a file).
-        address: `HOST:PORT`, for `direct`.
+        address: `HOST:PORT`, for `direct`; for `adb` and `ssh`: where the agent is to answer instead of through a tunnel.
         host: As after `ssh`, for `ssh`: a name of the user's configuration, `HOST`, or `USER@HOST`.
         ssh_options: More options of ssh, such as `-p 2222`.
         serial: As `adb devices` shows it, or `HOST:PORT` of adbd, for `adb`; empty: the only one.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
-        tls: Folder of the host's certificates, for `direct` where the address is another machine's.
+        tls: Folder of certificates: the host's, for `direct` where the address is another machine's; of both sides, for an
+            agent that is put on the device and has an address. Empty: a folder of the user's own.
         backend: Backend to measure with; empty: the agent's default.
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
@@ -136,6 +144,11 @@ def _mistake(profile: DeviceProfile) -> str | None:
     return "patience_s must not be negative" if profile.patience_s < 0 else None
 
 
+def config_folder() -> Path:
+    """Return where the user's own profiles and certificates are."""
+    return Path.home() / ".config" / "chamnet"
+
+
 def profile_folders(folder: Path | None = None) -> list[Path]:
     """Return the folders looked through, first to last.
 
@@ -145,7 +158,7 @@ def profile_folders(folder: Path | None = None) -> list[Path]:
     places = [
         folder,
         Path("device_profiles"),
-        Path.home() / ".config" / "chamnet" / "device_profiles",
+        config_folder() / "device_profiles",
         shipped.parents[1]
         / "device_profiles",  # a checkout, before the copy an editable install leaves behind
         shipped / "device_profiles",

@@ -24,6 +24,13 @@ export PYTHONDONTWRITEBYTECODE=1 HOME=$here/var TMPDIR=$here/var
 exec /host/lib/{_LOADER} --library-path /host/lib:/host/python/lib --argv0 "$here/agent-python" \\
     /host/python/bin/python{sys.version_info.major}.{sys.version_info.minor} "$@"
 """
+_LAUNCHER_HERE = f"""\
+#!/bin/sh
+here=$(cd "${{0%/*}}" && pwd)
+export PYTHONPATH={Path(chamnet.__file__).parents[1]}:{Path(chamnet_agent.__file__).parents[1]}:$here/plugin
+export PYTHONDONTWRITEBYTECODE=1 HOME=$here/var TMPDIR=$here/var
+exec {sys.executable} "$@"
+"""
 
 
 def binds() -> dict[Path, str]:
@@ -40,8 +47,14 @@ def binds() -> dict[Path, str]:
     }
 
 
-def make_bundle(folder: Path, script: Script | None = None) -> Path:
-    """Write a bundle whose agent has a backend `fake` that follows a script."""
+def make_bundle(folder: Path, script: Script | None = None, *, here: bool = False) -> Path:
+    """Write a bundle whose agent has a backend `fake` that follows a script.
+
+    Args:
+        folder: Where.
+        script: Of the backend.
+        here: Whether it runs on this machine, instead of on a device that has `binds`.
+    """
     plugin = folder / "plugin"
     plugin.mkdir(parents=True)
     install_fake_backend(plugin, script or Script())
@@ -49,7 +62,7 @@ def make_bundle(folder: Path, script: Script | None = None) -> Path:
     for number in range(20):
         (folder / f"data/deeper/file {number}").write_bytes(os.urandom(1_000 * number))
     launcher = folder / "agent-python"
-    launcher.write_text(_LAUNCHER)
+    launcher.write_text(_LAUNCHER_HERE if here else _LAUNCHER)
     launcher.chmod(0o755)
     return summed_up(folder)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from chamnet.errors import ConfigError
-from chamnet_host.profiles import DeviceProfile
+from chamnet_host.profiles import DeviceProfile, config_folder
 from chamnet_host.transport.base import Transport
 from chamnet_host.transport.deployment import Progress
 from chamnet_host.transport.direct import DirectTransport
 from chamnet_host.transport.local import LocalTransport
+from chamnet_host.transport.networked import Networked
 from chamnet_host.transport.shell import DeviceShell
 
 __all__ = ["bundle_folder", "deployed_transport", "reached", "transport_of"]
@@ -51,7 +52,7 @@ def deployed_transport(
     """
     more: dict[str, Any] = {
         "backend": device.backend or None, "cores": device.cores, "threads": device.threads,
-        "governor": device.governor, "progress": progress,
+        "governor": device.governor, "networked": _networked(device), "progress": progress,
     }  # fmt: skip
     bundle = bundle_folder(device)
     if device.transport == "ssh":
@@ -61,6 +62,14 @@ def deployed_transport(
     from chamnet_host.transport.adb.transport import AdbTransport
 
     return AdbTransport(bundle, serial=device.serial or None, **more)
+
+
+def _networked(device: DeviceProfile) -> Networked | None:
+    """Return where the agent of a device answers in its network, if it is to."""
+    if not device.address:
+        return None
+    own = Path(device.tls).expanduser() if device.tls else config_folder() / "certificates" / device.name
+    return Networked(device.address, own)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from pathlib import Path
 from chamnet.clock import Clock, SystemClock
 from chamnet.errors import DeviceBusyError, DeviceError
 from chamnet.wire.endpoint import Endpoint
-from chamnet_host.bundles.manifest import Manifest
+from chamnet_host.bundles.manifest import WRITABLE, Manifest
 from chamnet_host.client import DeviceClient
 from chamnet_host.transport.base import Connection
 from chamnet_host.transport.deployment import Deployment, Difference, Progress
+from chamnet_host.transport.networked import Networked
 from chamnet_host.transport.remote_agent import Process, RemoteAgent
 from chamnet_host.transport.shell import DeviceShell
 
@@ -50,6 +51,7 @@ class DeployedTransport:
         cores: To measure on, such as `4-7`; `auto` for the fastest.
         threads: The backend computes with.
         governor: Of these cores while the agent runs; empty to leave it.
+        networked: Where the agent answers instead of through a forward; None for a forward.
         lease_s: After which the agent ends without a host.
         start_s: For it to answer.
         progress: Told what is sent.
@@ -66,6 +68,7 @@ class DeployedTransport:
         cores: str = "auto",
         threads: int = 1,
         governor: str = "",
+        networked: Networked | None = None,
         lease_s: float = 600.0,
         start_s: float = 60.0,
         progress: Progress = lambda _done, _total, _path: None,
@@ -74,10 +77,11 @@ class DeployedTransport:
         self._open_shell = open_shell
         self._bundle = bundle
         self._folder = folder
+        self._networked = networked
         given = {"--cores": cores, "--threads": str(threads), "--lease": f"{lease_s:g}s"}
         given |= {"--backend": backend} if backend else {}
         given |= {"--governor": governor} if governor else {}
-        self._flags = tuple(word for pair in given.items() for word in pair)
+        self._flags = given
         self._start_s = start_s
         self._progress = progress
         self._clock = clock or SystemClock()
@@ -87,7 +91,7 @@ class DeployedTransport:
         self._connection: Connection | None = None
 
     def open(self) -> Connection:
-        """Return where the agent answers, through a forward.
+        """Return where the agent answers: through a forward, or in the device's network.
 
         Raises:
             DeviceUnreachableError: The device cannot be reached, or the agent does not answer in time.
@@ -125,17 +129,28 @@ class DeployedTransport:
         manifest = Manifest.load(self._bundle)
         self._shell = shell = self._open_shell()
         folder = at_home(shell, self._folder)
-        self._agent = agent = RemoteAgent(shell, folder, self._flags, self._clock)
+        certificates = f"{folder}/{WRITABLE}/tls"
+        flags = self._flags | (self._networked.flags(certificates) if self._networked else {})
+        self._agent = agent = RemoteAgent(
+            shell, folder, tuple(word for pair in flags.items() for word in pair), self._clock
+        )
         deployment = Deployment(shell, folder)
         difference = deployment.difference(manifest)
         endpoint = self._shared(agent, difference)
         if endpoint is None:
             if difference:
                 deployment.apply(difference, self._bundle, manifest, self._progress)
+            if self._networked:
+                self._networked.prepare(shell, certificates)
             self._started, endpoint = agent.start(self._start_s)
             self._keep_awake(shell, self._started)
-        connection = Connection(shell.forward(endpoint.port), agent.token())
-        with DeviceClient(connection.address, connection.token, last_words=agent.last_words) as client:
+        if self._networked:
+            connection = Connection(self._networked.address, agent.token(), self._networked.tls)
+        else:
+            connection = Connection(shell.forward(endpoint.port), agent.token())
+        with DeviceClient(
+            connection.address, connection.token, tls=connection.tls, last_words=agent.last_words
+        ) as client:
             client.health()
         return connection
 
