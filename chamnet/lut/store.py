@@ -22,7 +22,7 @@ from chamnet.records import Conditions, Mode, Status, Visit
 
 __all__ = ["PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ItemKind = Literal["unit", "network", "model", "isolated"]
 PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
 _ATTEMPTS = 3  # crashes or stalls of an item before it is given up
@@ -39,13 +39,15 @@ CREATE TABLE visit (
     lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item,
     mode TEXT NOT NULL, status TEXT NOT NULL, samples_ns BLOB NOT NULL, cpu_samples_ns BLOB NOT NULL,
     preempted INTEGER NOT NULL, noop_ns INTEGER, started_unix_ms INTEGER NOT NULL,
-    conditions TEXT NOT NULL, message TEXT NOT NULL);
+    conditions TEXT NOT NULL, message TEXT NOT NULL, serial TEXT NOT NULL DEFAULT '');
 CREATE INDEX visit_of_item ON visit (lut_id, item_id);
 CREATE TABLE executed (
     lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item, keys TEXT NOT NULL,
     PRIMARY KEY (lut_id, item_id)) WITHOUT ROWID;
 CREATE TABLE derived (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+# What makes the schema of each version that of the next one.
+_MIGRATIONS = {1: "ALTER TABLE visit ADD COLUMN serial TEXT NOT NULL DEFAULT ''"}
 _NETWORK_FILESYSTEMS = {
     "nfs",
     "nfs4",
@@ -70,6 +72,7 @@ class StoredVisit:
         name: For people; empty for units.
         mode: `ring` or `loop`.
         visit: The samples.
+        serial: Which device of the platform's kind made it; empty where nothing told one from another.
     """
 
     kind: ItemKind
@@ -77,6 +80,7 @@ class StoredVisit:
     name: str
     mode: Mode
     visit: Visit
+    serial: str = ""
 
 
 class Store:
@@ -140,28 +144,51 @@ class Store:
         return {row[0]: Platform(**json.loads(row[1])) for row in rows}
 
     def append(
-        self, lut_id: int, kind: ItemKind, key: str, mode: Mode, visit: Visit, *, name: str = ""
+        self,
+        lut_id: int,
+        kind: ItemKind,
+        key: str,
+        mode: Mode,
+        visit: Visit,
+        *,
+        name: str = "",
+        serial: str = "",
     ) -> bool:
         """Commit one visit; returns False where its id was stored before."""
         with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO item (kind, key, name) VALUES (?, ?, ?)", (kind, key, name))
             cursor = db.execute(
                 "INSERT OR IGNORE INTO visit (visit_id, lut_id, item_id, mode, status, samples_ns, cpu_samples_ns,"
-                " preempted, noop_ns, started_unix_ms, conditions, message)"
-                " SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM item WHERE kind = ? AND key = ?",
-                (visit.visit_id, lut_id, mode, *_pack(visit), kind, key),
+                " preempted, noop_ns, started_unix_ms, conditions, message, serial)"
+                " SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM item WHERE kind = ? AND key = ?",
+                (visit.visit_id, lut_id, mode, *_pack(visit), serial, kind, key),
             )
         return cursor.rowcount == 1
 
-    def visits(self, lut_id: int, kind: ItemKind | None = None) -> Iterator[StoredVisit]:
-        """Yield the visits of a table in the order they were stored."""
+    def visits(
+        self, lut_id: int, kind: ItemKind | None = None, *, serial: str | None = None
+    ) -> Iterator[StoredVisit]:
+        """Yield the visits of a table in the order they were stored.
+
+        Args:
+            lut_id: Id of the table.
+            kind: Only those of items of this kind.
+            serial: Only those that this device made.
+        """
         query = (
-            "SELECT kind, key, name, mode, visit_id, status, samples_ns, cpu_samples_ns, preempted, noop_ns,"
+            "SELECT kind, key, name, mode, serial, visit_id, status, samples_ns, cpu_samples_ns, preempted, noop_ns,"
             " started_unix_ms, conditions, message FROM visit JOIN item ON item.id = item_id"
-            " WHERE lut_id = ? AND (? IS NULL OR kind = ?) ORDER BY visit.id"
+            " WHERE lut_id = ? AND (? IS NULL OR kind = ?) AND (? IS NULL OR serial = ?) ORDER BY visit.id"
         )
-        for row in self.query(query, (lut_id, kind, kind)):
-            yield StoredVisit(row[0], row[1], row[2], row[3], _unpack(row[4:]))
+        for row in self.query(query, (lut_id, kind, kind, serial, serial)):
+            yield StoredVisit(row[0], row[1], row[2], row[3], _unpack(row[5:]), row[4])
+
+    def serials(self, lut_id: int) -> dict[str, int]:
+        """Return how many visits of a table each device made; under the empty name those of devices without one."""
+        rows = self.query(
+            "SELECT serial, COUNT(*) FROM visit WHERE lut_id = ? GROUP BY serial ORDER BY serial", (lut_id,)
+        )
+        return {row[0]: row[1] for row in rows}
 
     def unit_keys(self, lut_id: int) -> list[str]:
         """Return the keys of the units visited, each once."""
@@ -290,6 +317,10 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise StoreError(f"{path}: an SQLite file, but not a ChamNet store; choose another with --db")
         for statement in _SCHEMA.split(";\n"):
             db.execute(statement)
+    elif version < SCHEMA_VERSION:
+        for older in range(version, SCHEMA_VERSION):
+            db.execute(_MIGRATIONS[older])
+    if version < SCHEMA_VERSION:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
     if version > SCHEMA_VERSION:

@@ -101,11 +101,13 @@ class LatencyTable:
     regimes: Regimes = field(default_factory=lambda: Regimes({}, {}))
 
     @classmethod
-    def load(cls, store: Store, lut_id: int, kind: ItemKind | None = None) -> "LatencyTable":
-        """Sum up every usable visit of a platform, or those of one kind of item alone."""
+    def load(
+        cls, store: Store, lut_id: int, kind: ItemKind | None = None, *, serial: str | None = None
+    ) -> "LatencyTable":
+        """Sum up every usable visit of a platform, or those of one kind of item or of one device alone."""
         usable = _of_last_session(
             stored
-            for stored in store.visits(lut_id, kind)
+            for stored in store.visits(lut_id, kind, serial=serial)
             if stored.kind in ("unit", "network")
             and stored.visit.status == "ok"
             and stored.visit.samples_ns

@@ -20,6 +20,7 @@ _TEXT = (
     "samples_ns",
     "cpu_samples_ns",
     "message",
+    "serial",
 )  # CSV must not read as numbers
 COLUMNS = (
     *_PLATFORM,
@@ -36,13 +37,21 @@ COLUMNS = (
     "started_unix_ms",
     "conditions",
     "message",
+    "serial",
 )
+_LATER = {"serial": ""}  # columns that files of earlier versions lack
 
 
-def export_visits(store: Store, lut_ids: Collection[int], path: Path) -> int:
+def export_visits(store: Store, lut_ids: Collection[int], path: Path, *, serial: str | None = None) -> int:
     """Write the visits of tables to a `.parquet` or `.csv` file; return how many.
 
     Samples are lists in Parquet and numbers joined by spaces in CSV.
+
+    Args:
+        store: Holds the tables.
+        lut_ids: Of the tables.
+        path: The file.
+        serial: Only what this device measured.
 
     Raises:
         ConfigError: Another ending.
@@ -52,7 +61,7 @@ def export_visits(store: Store, lut_ids: Collection[int], path: Path) -> int:
 
     ending = _ending(path)
     platforms = store.platforms()
-    rows = [row for lut_id in lut_ids for row in _rows(store, lut_id, platforms[lut_id])]
+    rows = [row for lut_id in lut_ids for row in _rows(store, lut_id, platforms[lut_id], serial)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["noop_ns"] = frame["noop_ns"].astype("Int64")
     try:
@@ -86,7 +95,8 @@ def import_visits(store: Store, path: Path, target: str | None) -> tuple[int, in
             platform = Platform(**{name: row[name] for name in _PLATFORM})
             lut_id = lut_ids.get(platform) or lut_ids.setdefault(platform, store.add_platform(platform))
             visit = _visit(row)
-            added += store.append(lut_id, row["kind"], row["key"], row["mode"], visit, name=row["name"])
+            named = {"name": row["name"], "serial": row["serial"]}
+            added += store.append(lut_id, row["kind"], row["key"], row["mode"], visit, **named)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: a row cannot be read ({error}); rows before it are stored") from error
     if target is not None:
@@ -100,9 +110,9 @@ def import_visits(store: Store, path: Path, target: str | None) -> tuple[int, in
     return added, len(frame) - added, list(lut_ids)
 
 
-def _rows(store: Store, lut_id: int, platform: Platform) -> Iterator[tuple[Any, ...]]:
+def _rows(store: Store, lut_id: int, platform: Platform, serial: str | None) -> Iterator[tuple[Any, ...]]:
     facts = tuple(asdict(platform).values())
-    for stored in store.visits(lut_id):
+    for stored in store.visits(lut_id, serial=serial):
         visit = stored.visit
         yield (
             *facts,
@@ -119,6 +129,7 @@ def _rows(store: Store, lut_id: int, platform: Platform) -> Iterator[tuple[Any, 
             visit.started_unix_ms,
             json.dumps(asdict(visit.conditions)),
             visit.message,
+            stored.serial,
         )
 
 
@@ -133,6 +144,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
             frame = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(_TEXT, "string"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as {ending} ({error})") from error
+    for column, usual in _LATER.items():
+        if column not in frame.columns:
+            frame[column] = usual
     if missing := set(COLUMNS) - set(frame.columns):
         raise ConfigError(f"{path}: lacks columns {sorted(missing)}; `chamnet-host lut export` writes them")
     return cast(list[dict[str, Any]], frame.astype(object).to_dict("records"))

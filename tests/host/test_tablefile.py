@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from chamnet.errors import ConfigError, StoreError
@@ -40,6 +41,30 @@ def test_a_table_survives_the_journey(full: Store, tmp_path: Path, ending: str) 
         assert [stored.visit for stored in empty.visits(1)] == VISITS
         assert import_visits(empty, path, None)[:2] == (0, len(VISITS))
         assert empty.get("table:pixel") == make_platform().digest
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_which_device_made_a_visit_survives_too(full: Store, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"table.{ending}"
+    for name, serial in (("e", "0123"), ("f", "B")):
+        full.append(1, "unit", "key", "ring", make_visit(name), serial=serial)
+    export_visits(full, [1], path)
+    with Store.open(tmp_path / "all.db") as store:
+        import_visits(store, path, None)
+        assert store.serials(1) == {"": len(VISITS), "0123": 1, "B": 1}
+    assert export_visits(full, [1], path, serial="0123") == 1
+    with Store.open(tmp_path / "one.db") as store:
+        import_visits(store, path, None)
+        assert [(s.visit.visit_id, s.serial) for s in store.visits(1)] == [("e", "0123")]
+
+
+def test_a_file_without_devices_is_one_of_an_earlier_version(full: Store, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    export_visits(full, [1], path)
+    pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="serial").to_csv(path, index=False)
+    with Store.open(tmp_path / "empty.db") as empty:
+        assert import_visits(empty, path, None)[0] == len(VISITS)
+        assert empty.serials(1) == {"": len(VISITS)}
 
 
 def test_other_endings_are_refused(full: Store, tmp_path: Path) -> None:

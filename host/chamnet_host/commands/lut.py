@@ -1,12 +1,13 @@
 """`chamnet-host lut`: look at tables, carry them elsewhere, compare them."""
 
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import typer
 
-from chamnet.errors import NotProfiledError
+from chamnet.errors import ConfigError, NotProfiledError
 from chamnet.lut import LatencyTable, Platform, Row, Store
 from chamnet.units import Unit
 from chamnet_host.commands.validate import validate_command
@@ -22,6 +23,15 @@ app = typer.Typer(
 )
 app.command(name="validate")(validate_command)
 
+MadeBy = Annotated[
+    str | None,
+    typer.Option(
+        "--serial",
+        help="Only what this device measured, where several share the table (`status` names them).",
+        show_default=False,
+    ),
+]
+
 
 @app.command()
 def show(
@@ -34,6 +44,7 @@ def show(
         ),
     ] = "",
     target: Target = None,
+    serial: MadeBy = None,
     backend: Backend = None,
     limit: Annotated[int, typer.Option(help="Rows to print; 0 for all.", min=0)] = 20,
     networks: Annotated[bool, typer.Option("--networks", help="Whole networks instead of units.")] = False,
@@ -47,7 +58,11 @@ def show(
     """
     with Session.open(db, target=target, profiles=profiles, create=False, backend=backend) as session:
         lut_id, platform = session.measured
-        rows = session.table.networks if networks else session.table.units
+        table = session.table
+        if serial is not None:
+            _check_serial(session.store, {lut_id}, serial)
+            table = LatencyTable.load(session.store, lut_id, serial=serial)
+        rows = table.networks if networks else table.units
         executed = session.store.executed(lut_id)
     chosen = [row for row in rows.values() if match in (row.name or row.key) or match in _signature(row)]
     chosen.sort(key=lambda row: -row.latency_ms)
@@ -75,7 +90,7 @@ def show(
         str(platform),
     )
     print_text(
-        f"{len(chosen)} of {total:,} rows (the table has {len(rows):,}); one empty call takes {session.table.noop_ms * 1e3:.1f} us"
+        f"{len(chosen)} of {total:,} rows (the table has {len(rows):,}); one empty call takes {table.noop_ms * 1e3:.1f} us"
     )
 
 
@@ -86,14 +101,21 @@ def export_command(
         str | None,
         typer.Option("--target", "-t", help="Only this target's. Default: all.", show_default=False),
     ] = None,
+    serial: MadeBy = None,
     db: Db = DB,
     profiles: Profiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write every visit, raw samples included, to a Parquet or CSV file."""
+    """Write every visit, raw samples included, to a Parquet or CSV file.
+
+    Example: `chamnet-host lut export a.parquet --target pixel --serial A`, then
+    `chamnet-host lut import a.parquet --as pixel-a --db a.db` makes a table of one device out of one that several share
+    """
     with Session.open(db, target=target, profiles=profiles, create=False) as session:
         wanted = {session.measured[0]} if target else set(session.store.platforms())
-        count = export_visits(session.store, wanted, output)
+        if serial is not None:
+            _check_serial(session.store, wanted, serial)
+        count = export_visits(session.store, wanted, output, serial=serial)
     if as_json:
         print_json("lut export", {"file": str(output), "visits": count})
         return
@@ -173,6 +195,19 @@ def _load(text: str, db: Path, profiles: Path | None) -> tuple[LatencyTable, Pla
             return session.table, session.measured[1]
     with Session.open(db, target=text, profiles=profiles, create=False) as session:
         return session.table, session.measured[1]
+
+
+def _check_serial(store: Store, lut_ids: Collection[int], serial: str) -> None:
+    """Refuse a device that measured nothing.
+
+    Raises:
+        ConfigError: It names those that did.
+    """
+    known = {each for lut_id in lut_ids for each in store.serials(lut_id) if each}
+    if serial not in known:
+        raise ConfigError(
+            f"--serial {serial!r} measured nothing here; these did: {', '.join(sorted(known)) or 'none'}"
+        )
 
 
 def _row_body(row: Row) -> dict[str, object]:

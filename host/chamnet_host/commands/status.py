@@ -36,6 +36,9 @@ def status(db: Db = DB, as_json: AsJson = False) -> None:
     ]
     print_table(("platform", "units", "networks", "visits", "failed items"), rows)
     for table in tables:
+        if len(table["devices"]) > 1:
+            made = ", ".join(f"{serial} {visits:,}" for serial, visits in table["devices"].items())
+            print_text(f"  visits by device: {made}")
         for item, reason in list(table["failures"].items())[:_SHOWN_FAILURES]:
             print_text(f"  failed: {item}: {reason}")
     print_text(f"last target: {last or 'none'}")
@@ -51,5 +54,6 @@ def _table(store: Store, lut_id: int, platform: Platform) -> dict[str, Any]:
         "networks": len(table.networks),
         "visits": sum(statuses.values()),
         "statuses": dict(statuses),
+        "devices": {serial: visits for serial, visits in store.serials(lut_id).items() if serial},
         "failures": {key: reason for (_, key), reason in store.failed_items(lut_id).items()},
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chamnet.errors import StoreError
-from chamnet.lut import Platform, Store
+from chamnet.lut import LatencyTable, Platform, Store
 from chamnet.records import Conditions, Visit
 from chamnet.testing import make_platform, make_visit
 
@@ -50,6 +50,37 @@ def test_platforms_never_mix(store: Store) -> None:
     assert first != second
     assert not list(store.visits(second))
     assert store.add_platform(make_platform(version="1")) == first
+
+
+def test_which_device_made_a_visit_is_kept(store: Store, platform: Platform) -> None:
+    lut_id = store.add_platform(platform)
+    for name, serial in (("a", "A"), ("b", "B"), ("c", "A"), ("d", "")):
+        store.append(lut_id, "network", "n", "loop", make_visit(name), serial=serial)
+    assert store.serials(lut_id) == {"": 1, "A": 2, "B": 1}
+    assert [(s.visit.visit_id, s.serial) for s in store.visits(lut_id, serial="A")] == [
+        ("a", "A"),
+        ("c", "A"),
+    ]
+    assert len(LatencyTable.load(store, lut_id, serial="A").networks["n"].visits_ms) == 2
+
+
+def test_a_store_of_the_first_version_is_carried_over(
+    store: Store, platform: Platform, tmp_path: Path
+) -> None:
+    lut_id = store.add_platform(platform)
+    store.append(lut_id, "unit", "u", "ring", FULL)
+    store.close()
+    path = tmp_path / "chamnet.db"
+    db = sqlite3.connect(path)
+    db.execute("ALTER TABLE visit DROP COLUMN serial")  # all that came with version 2
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    for _ in range(2):
+        with Store.open(path) as carried:
+            assert [(s.visit, s.serial) for s in carried.visits(lut_id)] == [(FULL, "")]
+    with Store.open(path) as carried:
+        carried.append(lut_id, "unit", "u", "ring", make_visit("new"), serial="A")
+        assert carried.serials(lut_id) == {"": 1, "A": 1}
 
 
 def test_state_changes_with_visits_that_matter(store: Store, platform: Platform) -> None:
