@@ -7,7 +7,7 @@ are visited in between.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ _SMALLEST = (
 )  # of the largest network's MACs: 20 million in chamnet-mobile; what is smaller says little of the others
 _FIRST_BATCH = 60  # walks; later batches double, so that what they learn from grows with what they cost
 _NOOPS = 6  # empty models on a walk
+_ANCHORS = 3  # visits of each network by every device in a batch that several share: the fewest with an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,25 @@ class Batch:
             done: Ids of visits already stored.
             failed: Items the device cannot run; not asked again.
         """
-        for request in self._all(digest):
-            kept = [i for i, key in enumerate(request.keys) if (request.kind, key) not in failed]
-            if all(request.items[i].visit_id in done for i in kept):
-                continue
-            if request.kind == "network":
-                kept = [i for i in kept if request.items[i].visit_id not in done]
-            items = tuple(request.items[i] for i in kept)
-            yield Request(request.policy, items, request.kind, tuple(request.keys[i] for i in kept))
+        return _missing(self._all(digest), done, failed)
+
+    def anchors(
+        self, digest: str, serial: str, done: Collection[str], failed: Collection[tuple[ItemKind, str]]
+    ) -> Iterator[Request]:
+        """Yield what one of several devices that share the batch still has to measure beside it, to be compared.
+
+        These are visits of the batch's networks, so that all devices have measured the same. They belong to the
+        calibration's session and count in the table like its other visits.
+
+        Args:
+            digest: Of the platform.
+            serial: Of the device.
+            done: Ids of visits already stored.
+            failed: Items the device cannot run; not asked again.
+        """
+        prefix = f"{digest}/whole/{self.session}/at/{serial}/{self.number}"
+        asked = [loop_request(self.networks, f"{prefix}.{number}") for number in range(_ANCHORS)]
+        return _missing(asked if self.networks else (), done, failed)
 
     def _all(self, digest: str) -> Iterator[Request]:
         due = np.linspace(0, max(len(self.walks) - 1, 0), num=len(self.rounds) + 2)[1:-1].round().tolist()
@@ -148,6 +160,19 @@ class Batch:
     def _loops(self, digest: str, rounds: Sequence[int]) -> Iterator[Request]:
         for number in rounds:
             yield loop_request(self.networks, f"{digest}/whole/{self.session}/{number}")
+
+
+def _missing(
+    requests: Iterable[Request], done: Collection[str], failed: Collection[tuple[ItemKind, str]]
+) -> Iterator[Request]:
+    for request in requests:
+        kept = [i for i, key in enumerate(request.keys) if (request.kind, key) not in failed]
+        if all(request.items[i].visit_id in done for i in kept):
+            continue
+        if request.kind == "network":
+            kept = [i for i in kept if request.items[i].visit_id not in done]
+        items = tuple(request.items[i] for i in kept)
+        yield Request(request.policy, items, request.kind, tuple(request.keys[i] for i in kept))
 
 
 def loop_request(networks: Sequence[Network], prefix: str) -> Request:

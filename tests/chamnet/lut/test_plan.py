@@ -157,3 +157,27 @@ def test_calibration_networks_differ_and_span_the_space(space: SearchSpace, macs
 def test_calibration_networks_repeat_by_seed(space: SearchSpace, macs: CostTables) -> None:
     assert calibration_networks(space, macs) == calibration_networks(space, macs)
     assert calibration_networks(space, macs, seed=1) != calibration_networks(space, macs)
+
+
+def test_each_device_of_several_measures_the_networks_beside_the_batch(batch: Batch) -> None:
+    asked = {
+        serial: [
+            item.visit_id for request in batch.anchors("d", serial, set(), set()) for item in request.items
+        ]
+        for serial in ("A", "B")
+    }
+    assert len(asked["A"]) == len(asked["B"]) == 3 * len(batch.networks)
+    every = {*asked["A"], *asked["B"], *batch.visit_ids("d")}
+    assert len(every) == 6 * len(batch.networks) + len(batch.visit_ids("d"))
+    assert {item.rpartition("/")[0].replace("/A/", "/B/") for item in asked["A"]} == {
+        item.rpartition("/")[0] for item in asked["B"]
+    }
+
+
+def test_anchors_stored_or_given_up_are_not_asked_again(batch: Batch) -> None:
+    first, *rest = batch.anchors("d", "A", set(), set())
+    done = {item.visit_id for item in first.items}
+    assert list(batch.anchors("d", "A", done, set())) == rest
+    given_up = {("network", key): "why" for key in first.keys}
+    assert not list(batch.anchors("d", "A", set(), given_up))
+    assert not list(replace(batch, networks=()).anchors("d", "A", set(), set()))
