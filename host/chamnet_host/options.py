@@ -26,6 +26,8 @@ __all__ = [
     "Profiles",
     "RecipeName",
     "Seed",
+    "Serial",
+    "Serials",
     "SpaceName",
     "Target",
     "Threads",
@@ -38,6 +40,27 @@ Target = Annotated[
         "--target",
         "-t",
         help="Device profile or HOST:PORT of a running agent. Default: the last one profiled, else local.",
+        show_default=False,
+    ),
+]
+Serial = Annotated[
+    str | None,
+    typer.Option(
+        "--serial",
+        help="Which device, where there are several of the kind: over adb as `adb devices` shows it, or HOST:PORT; over ssh a"
+        " host; HOST:PORT of a running agent. Default: as the device profile says.",
+        metavar="DEVICE",
+        show_default=False,
+    ),
+]
+Serials = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--serial",
+        help="Which device, where there are several of the kind: over adb as `adb devices` shows it, or HOST:PORT; over ssh a"
+        " host; HOST:PORT of a running agent. Repeatable: they share the work and the table, and are compared. Default: as"
+        " the device profile says.",
+        metavar="DEVICE",
         show_default=False,
     ),
 ]

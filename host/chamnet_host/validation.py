@@ -25,6 +25,7 @@ from chamnet.records import Item, Policy, Visit
 from chamnet.space import spread_sizes
 from chamnet.units import Granularity
 from chamnet_host.reach import KeptConnection
+from chamnet_host.serials import serial_of
 from chamnet_host.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ class _Run:
                 self._progress(what, made, total)
 
     def _keep(self, kind: ItemKind, item: Item, key: str, visit: Visit, policy: Policy) -> None:
-        self._workspace.store.append(self._lut_id, kind, key, policy.mode, visit, name=item.name)
+        about = {"name": item.name, "serial": serial_of(self._workspace.device)}
+        self._workspace.store.append(self._lut_id, kind, key, policy.mode, visit, **about)
         if visit.status not in ("ok", "unsupported"):
             raise DeviceError(f"{item.name or key}: {visit.status} on the device: {visit.message}")
 

@@ -14,6 +14,7 @@ from chamnet.networks import Network
 from chamnet.records import Item, Visit
 from chamnet.stats import split_half
 from chamnet_host.prediction import Prediction, predict
+from chamnet_host.serials import serial_of
 from chamnet_host.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -78,11 +79,13 @@ def verify(
         lut_id = workspace.store.add_platform(platform)  # not the table's where a mismatch is allowed
         predictions = [predict(workspace, network) for network in networks]
         taken: dict[str, list[Visit]] = {network.digest: [] for network in networks}
-        run = secrets.token_hex(8)
+        run, serial = secrets.token_hex(8), serial_of(workspace.device)
         for number in range(visits):
             request = loop_request(networks, f"{platform.digest}/verify/{run}/{number}")
             for network, visit in zip(networks, _measure(client, request, platform), strict=True):
-                workspace.store.append(lut_id, "network", network.digest, "loop", visit, name=network.name)
+                workspace.store.append(
+                    lut_id, "network", network.digest, "loop", visit, name=network.name, serial=serial
+                )
                 _check(visit, network.name)
                 taken[network.digest].append(visit)
                 progress(number * len(networks) + networks.index(network) + 1, visits * len(networks))
@@ -121,7 +124,9 @@ def measure_model(
             item = Item(visit_id=f"{platform.digest}/model/{run}/{number}/{digest}", name=name, model=model)
             request = Request(NETWORK_POLICY, (item,), "model", (digest,))
             (visit,) = _measure(client, request, platform)
-            workspace.store.append(lut_id, "model", digest, "loop", visit, name=name)
+            workspace.store.append(
+                lut_id, "model", digest, "loop", visit, name=name, serial=serial_of(workspace.device)
+            )
             _check(visit, name)
             taken.append(visit)
             progress(number + 1, visits)

@@ -22,6 +22,7 @@ from chamnet_host.accuracies import load_predictor
 from chamnet_host.derived import kept_latency, kept_tables
 from chamnet_host.profiles import DeviceProfile, find_profile
 from chamnet_host.reach import connect
+from chamnet_host.serials import with_serial
 
 if TYPE_CHECKING:
     from chamnet_host.client import DeviceClient
@@ -70,6 +71,7 @@ class Workspace:
         db: str | Path = "chamnet.db",
         *,
         target: str | None = None,
+        serial: str | None = None,
         space: str = "chamnet-mobile",
         profiles: Path | None = None,
         seed: int = 0,
@@ -86,6 +88,7 @@ class Workspace:
         Args:
             db: The store.
             target: Profile name or `HOST:PORT`; None: the last profiled one, else `local`.
+            serial: Which device, where the profile's target is one of several; None for what the profile says.
             space: Name of a shipped space, or a TOML file.
             profiles: Folder of device profiles looked through first.
             seed: Of everything random.
@@ -106,7 +109,9 @@ class Workspace:
             raise NotProfiledError(f"{db}: nothing was profiled yet; run `chamnet-host profile` first")
         store = Store.open(Path(db), create=create)
         try:
-            device = _device(store, target or store.get("last_target") or "local", profiles)
+            device = with_serial(
+                _device(store, target or store.get("last_target") or "local", profiles), serial
+            )
         except BaseException:
             store.close()
             raise

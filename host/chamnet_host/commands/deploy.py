@@ -10,9 +10,10 @@ import typer
 from chamnet.clock import SystemClock
 from chamnet.errors import DeviceBusyError
 from chamnet.quantities import ns_to_ms
-from chamnet_host.options import AsJson, Deployed, Profiles
+from chamnet_host.options import AsJson, Deployed, Profiles, Serial
 from chamnet_host.output import note, print_json, print_text, progress_bar
 from chamnet_host.profiles import DeviceProfile, find_profile
+from chamnet_host.serials import with_serial
 
 if TYPE_CHECKING:
     from chamnet_host.transport.remote_agent import RemoteAgent
@@ -28,7 +29,9 @@ def register(app: typer.Typer) -> None:
     app.command()(logs)
 
 
-def deploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -> None:
+def deploy(
+    target: Deployed, serial: Serial = None, profiles: Profiles = None, as_json: AsJson = False
+) -> None:
     """Put an agent on a phone or board, as far as it is not there, and try it.
 
     Builds the bundle where it is missing or old, sends the files that differ, checks their sums on the device, starts the
@@ -39,7 +42,7 @@ def deploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = False)
     from chamnet_host.client import DeviceClient
     from chamnet_host.transport.choice import deployed_transport, reached
 
-    device = find_profile(target, profiles)
+    device = with_serial(find_profile(target, profiles), serial)
     with reached(device):  # the mistakes that cost nothing come first
         pass
     build_missing(device)
@@ -76,17 +79,21 @@ def deploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = False)
         f"{device.name}: {info.cpu_model}, {info.os}; {sent[0] / 1e6:.1f} MB sent, the agent answered, {seconds:.1f} s in all"
     )
     print_text(f"backends: {usable or 'none'}")
-    print_text(f"next: `chamnet-host profile --target {device.name}`")
+    print_text(
+        f"next: `chamnet-host profile --target {device.name}{f' --serial {serial}' if serial else ''}`"
+    )
 
 
-def undeploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -> None:
+def undeploy(
+    target: Deployed, serial: Serial = None, profiles: Profiles = None, as_json: AsJson = False
+) -> None:
     """End the agent on a phone or board and remove all that was put there.
 
     Example: `chamnet-host undeploy --target pixel`
     """
     from chamnet_host.transport.deployment import Deployment
 
-    device = find_profile(target, profiles)
+    device = with_serial(find_profile(target, profiles), serial)
     with _agent_of(device) as (shell, folder, agent):
         if (process := agent.running()) is not None:
             endpoint = agent.endpoint()
@@ -103,12 +110,12 @@ def undeploy(target: Deployed, profiles: Profiles = None, as_json: AsJson = Fals
     print_text(f"{device.name}: {folder} is gone")
 
 
-def logs(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -> None:
+def logs(target: Deployed, serial: Serial = None, profiles: Profiles = None, as_json: AsJson = False) -> None:
     """Print the last lines of the log of the agent on a phone or board.
 
     Example: `chamnet-host logs --target pixel`
     """
-    device = find_profile(target, profiles)
+    device = with_serial(find_profile(target, profiles), serial)
     with _agent_of(device) as (_, _, agent):
         words = agent.last_words()
     if as_json:

@@ -4,9 +4,10 @@ from dataclasses import asdict
 
 import typer
 
-from chamnet_host.options import AsJson, Deployed, Profiles
+from chamnet_host.options import AsJson, Deployed, Profiles, Serial
 from chamnet_host.output import print_json, print_table
 from chamnet_host.profiles import find_profile
+from chamnet_host.serials import with_serial
 
 __all__ = ["register"]
 
@@ -16,7 +17,9 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(target: Deployed, profiles: Profiles = None, as_json: AsJson = False) -> int:
+def doctor(
+    target: Deployed, serial: Serial = None, profiles: Profiles = None, as_json: AsJson = False
+) -> int:
     """Look a phone or board over: can it be reached, does the bundle fit, is it charged, cool and awake.
 
     Ends with 1 where something has to be put right first. What works on the device once an agent is there, `deploy` tells.
@@ -27,7 +30,7 @@ def doctor(target: Deployed, profiles: Profiles = None, as_json: AsJson = False)
     from chamnet_host.checkup import check_up
     from chamnet_host.transport.choice import reached
 
-    device = find_profile(target, profiles)
+    device = with_serial(find_profile(target, profiles), serial)
     with reached(device) as (shell, folder):
         findings = check_up(shell, folder=folder, arch=Recipe.read(device.bundle).arch)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chamnet.errors import ConfigError
-from chamnet_host.options import DB, AsJson, Backend, Db, Profiles, Target
+from chamnet_host.options import DB, AsJson, Backend, Db, Profiles, Serial, Target
 from chamnet_host.output import print_json, print_text, progress_bar
 from chamnet_host.session import Session
 from chamnet_host.verification import measure_model
@@ -27,6 +27,7 @@ def measure(
         ),
     ],
     target: Target = None,
+    serial: Serial = None,
     backend: Backend = None,
     visits: Annotated[int, typer.Option(help="Visits, spread in time, 8 runs each.", min=2)] = 20,
     db: Db = DB,
@@ -44,7 +45,7 @@ def measure(
             f"{model}: cannot be read ({error.strerror}); give the path of a model file"
         ) from error
     with (
-        Session.open(db, target=target, profiles=profiles, backend=backend) as session,
+        Session.open(db, target=target, serial=serial, profiles=profiles, backend=backend) as session,
         progress_bar("measure") as show,
     ):
         row, split_half, platform = measure_model(

@@ -19,6 +19,7 @@ from chamnet_host.options import (
     Predictor,
     Profiles,
     Seed,
+    Serial,
     SpaceName,
     Target,
 )
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
 def verify_command(
     networks: Networks,
     target: Target = None,
+    serial: Serial = None,
     backend: Backend = None,
     dtype: Dtype = None,
     allow_version_mismatch: Mismatch = False,
@@ -61,6 +63,7 @@ def verify_command(
     with Session.open(
         db,
         target=target,
+        serial=serial,
         space=space,
         profiles=profiles,
         seed=seed,

@@ -31,7 +31,8 @@ def transport_of(device: DeviceProfile) -> Transport:
             f" {device.name}.toml would say how to reach the device"
         )
     if device.transport == "direct":
-        token_file = Path(device.token_file).expanduser() if device.token_file else None
+        named = device.token_file.replace("{serial}", device.address)
+        token_file = Path(named).expanduser() if named else None
         tls = Path(device.tls).expanduser() if device.tls else None
         return DirectTransport(device.address, token_file=token_file, tls=tls)
     if device.is_deployed:
