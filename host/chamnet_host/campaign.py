@@ -6,29 +6,43 @@ command measures only what is not stored yet.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from chamnet.clock import Clock, SystemClock
-from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, TokenError
+from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, WorkerError
 from chamnet.lut import PASSING, Batch, Request, Store
-from chamnet.records import Item, Visit
+from chamnet.lut.agreement import Standing
+from chamnet.lut.store import ItemKind
+from chamnet.records import Item
 from chamnet.units import Unit
-from chamnet_host.preflight import CoolDown
-from chamnet_host.reach import Connect
+from chamnet_host.lanes import Lane, Made, Told, heard
 from chamnet_host.regime import Regime
+from chamnet_host.work import Work
 
-if TYPE_CHECKING:
-    from chamnet_host.client import DeviceClient
-
-__all__ = ["Campaign", "Progress", "Tally"]
+__all__ = ["Campaign", "Progress", "Share", "Tally"]
 
 log = logging.getLogger(__name__)
 
-_BUSY_TRIES = 600
-_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 16
 _RESOLVED_AT_ONCE = 256
+
+
+@dataclass(slots=True)
+class Share:
+    """What one device did of a run.
+
+    Attributes:
+        stored: Visits of it that were stored.
+        waiting: What it waits for now; empty while it measures.
+        lost: Why it is lost; empty while it is not.
+        standing: How it compares with the others; None where there are none.
+    """
+
+    stored: int = 0
+    waiting: str = ""
+    lost: str = ""
+    standing: Standing | None = None
 
 
 @dataclass(slots=True)
@@ -46,8 +60,8 @@ class Tally:
         calls: Timed calls.
         interrupted: Of these, such during which other work ran on the measuring cores; their samples were rejected.
         timed_ns: Time inside the calls whose samples were kept.
-        elapsed_ns: Time the runs took.
-        waiting: What the run waits for now; empty while it measures.
+        elapsed_ns: Time the runs took, of every device.
+        shares: Serial -> what that device did.
     """
 
     total: int = 0
@@ -61,7 +75,13 @@ class Tally:
     interrupted: int = 0
     timed_ns: int = 0
     elapsed_ns: int = 0
-    waiting: str = ""
+    shares: dict[str, Share] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> str:
+        """What the run waits for now; empty while any device measures."""
+        waiting = [share.waiting for share in self.shares.values()]
+        return waiting[0] if waiting and all(waiting) else ""
 
     @property
     def interrupted_share(self) -> float:
@@ -79,32 +99,30 @@ Progress = Callable[[Tally], None]
 
 @dataclass(eq=False, kw_only=True)
 class Campaign:
-    """Measures on one device and stores what comes.
+    """Measures on devices of one kind and stores what comes.
+
+    What several devices measure has the ids that one alone would give it, so that a run continues with more or fewer of
+    them. Each visit is stored with the serial of its device. Where there are several, each also visits the calibration
+    networks for itself, so that devices can be compared (`chamnet.lut.agreement`).
 
     Attributes:
-        connect: Opens a connection to the agent, starting one if need be.
+        lanes: The devices, each with a serial of its own.
         store: Where visits go.
         lut_id: Id of the platform's table.
         digest: Of the platform; starts its visits' ids.
-        backend: Backend to measure with.
         progress: Called after every visit, and every second of a wait.
-        clock: Paces waits.
-        strict: Whether to end when the device is loaded or throttled, instead of labelling and repeating.
-        patience_s: How long a device that was lost is waited for, since the last visit.
-        cool_to_c: Temperature above which the device is left to cool; None for no limit.
+        clock: Tells how long runs take.
+        strict: Whether to end when a device is loaded or throttled, instead of labelling and repeating.
         tally: What was stored so far, over all batches.
     """
 
-    connect: Connect
+    lanes: Sequence[Lane]
     store: Store
     lut_id: int
     digest: str
-    backend: str
     progress: Progress = lambda tally: None
     clock: Clock = field(default_factory=SystemClock)
     strict: bool = False
-    patience_s: float = 10.0
-    cool_to_c: float | None = None
     tally: Tally = field(default_factory=Tally)
 
     def run(self, batch: Batch) -> None:
@@ -112,123 +130,136 @@ class Campaign:
 
         Raises:
             DeviceBusyError: Another host measured on the device for ten minutes on end.
-            DeviceLostError: The agent went away and did not come back in time.
-            DeviceError: The device is loaded, throttled or stays hot, and `strict` was asked for.
+            DeviceLostError: The agent went away and did not come back in time; of several devices, all did.
+            DeviceError: A device is loaded, throttled or stays hot, and `strict` was asked for.
             StoreError: The store took no more; what it has is kept.
         """
-        wanted, tally, start_ns = batch.visit_ids(self.digest), self.tally, self.clock.now_ns()
-        tally.total += len(wanted)
-        tally.before += len(wanted & self.store.visit_ids(self.lut_id))
-        self.progress(tally)
-        regime = Regime(strict=self.strict)
-        lost_ns: int | None = None  # since when there was no visit
-        pause_s = 0.0
-        while requests := list(self._missing(batch)):
-            before = tally.stored
-            try:
-                with self.connect() as client:
-                    self._measure(requests, client, regime)
-            except (DeviceLostError, DeviceUnreachableError, TokenError) as error:
-                if isinstance(error, TokenError) and not tally.reconnects:
-                    raise  # wrong from the start, not a sign of an agent that has gone
-                if tally.stored > before or lost_ns is None:
-                    lost_ns, pause_s = self.clock.now_ns(), 0.0
-                self._wait(error, lost_ns, pause_s)
-                pause_s = min(2 * pause_s or _PAUSE_S, _LONGEST_PAUSE_S)
-        tally.elapsed_ns += self.clock.now_ns() - start_ns
+        stored, start_ns, devices = self._stored(), self.clock.now_ns(), len(self._left)
+        wanted, own = batch.visit_ids(self.digest), set[str]()
+        if wanted - stored:
+            own = {
+                item.visit_id for lane in self._left for item in _items(self._anchors(batch, lane, anew=True))
+            }
+        for lane in self.lanes:
+            self.tally.shares.setdefault(lane.serial, Share())
+        self.tally.total += len(wanted | own)
+        self.tally.before += len((wanted | own) & stored)
+        self.progress(self.tally)
+        regimes = {lane: Regime(strict=self.strict) for lane in self.lanes}
+        while requests := list(batch.requests(self.digest, self._stored(), self._failed())):
+            if not self._left:
+                self._give_up()
+            work = Work(requests, {lane.serial: self._anchors(batch, lane) for lane in self._left})
+            with closing(heard(self._left, work)) as events:
+                for told in events:
+                    self._hear(told, regimes[told.lane])
+        self.tally.total -= len(own - self._stored())  # those of devices that were lost
+        self.tally.elapsed_ns += (self.clock.now_ns() - start_ns) * devices
 
     def resolve(self, units: Iterable[Unit]) -> None:
         """Ask what the runtime executes for each unit that was never asked about, and store it.
 
         Raises:
-            DeviceLostError: The agent went away; the next run asks for the rest.
+            DeviceLostError: The agent went away, of several devices all did; the next run asks for the rest.
         """
-        known, failed = self.store.executed(self.lut_id), self.store.failed_items(self.lut_id)
-        items = [
+        units = dict.fromkeys(units)
+        for lane in (lanes := sorted(self._left, key=lambda lane: lane.is_lost)):
+            if not (items := self._unresolved(units)):
+                return
+            try:
+                self._resolve(lane, items)
+            except (DeviceLostError, DeviceUnreachableError) as error:
+                if lane is lanes[-1]:
+                    raise
+                log.warning("%s: %s", lane.serial, error)
+
+    @property
+    def _left(self) -> list[Lane]:
+        return [lane for lane in self.lanes if not lane.gone]
+
+    def _stored(self) -> set[str]:
+        return self.store.visit_ids(self.lut_id)
+
+    def _failed(self) -> dict[tuple[ItemKind, str], str]:
+        return self.store.failed_items(self.lut_id)
+
+    def _anchors(self, batch: Batch, lane: Lane, *, anew: bool = False) -> list[Request]:
+        """Return what a device measures for itself: what is missing of it, or all."""
+        if len(self._left) < 2:
+            return []
+        stored = set[str]() if anew else self._stored()
+        return list(batch.anchors(self.digest, lane.serial, stored, self._failed()))
+
+    def _hear(self, told: Told, regime: Regime) -> None:
+        """Store a visit, or take note of what has become of a device."""
+        tally, share = self.tally, self.tally.shares[told.lane.serial]
+        share.waiting, share.lost = told.waiting, told.lost
+        tally.reconnects += told.reconnects
+        tally.waits += told.waits
+        if told.made is not None:
+            self._keep(told.made, told.lane.serial, regime)
+        self.progress(tally)
+
+    def _keep(self, made: Made, serial: str, regime: Regime) -> None:
+        tally, visit, request = self.tally, made.visit, made.request
+        asked = visit.visit_id
+        if visit.status in PASSING:  # under an id of its own: the visit asked for is still missing
+            attempt = self.store.failures(self.lut_id, request.kind, made.key)
+            visit = replace(visit, visit_id=f"{asked}!{attempt}")
+        elif regime.is_slow(visit):
+            tally.slow += 1
+            if regime.repeats(visit):  # likewise
+                visit = replace(visit, visit_id=f"{asked}!slow{visit.started_unix_ms}")
+        tally.timed_ns += sum(visit.samples_ns)
+        tally.interrupted += visit.preempted
+        tally.calls += visit.preempted + len(visit.samples_ns)
+        about = {"name": made.name, "serial": serial}
+        if self.store.append(self.lut_id, request.kind, made.key, request.policy.mode, visit, **about):
+            tally.stored += visit.visit_id == asked
+            tally.shares[serial].stored += 1
+            tally.failed += visit.status != "ok"
+
+    def _unresolved(self, units: Iterable[Unit]) -> list[Item]:
+        known, failed = self.store.executed(self.lut_id), self._failed()
+        return [
             Item(visit_id=unit.key, blocks=(unit.key,))
-            for unit in dict.fromkeys(units)
+            for unit in units
             if unit.key not in known and ("unit", unit.key) not in failed
         ]
-        if not items:
-            return
-        with self.connect() as client:
+
+    def _resolve(self, lane: Lane, items: Sequence[Item]) -> None:
+        with lane.connect() as client:
             for start in range(0, len(items), _RESOLVED_AT_ONCE):
-                for resolved in client.resolve(
-                    items[start : start + _RESOLVED_AT_ONCE], backend=self.backend
-                ):
+                part = items[start : start + _RESOLVED_AT_ONCE]
+                for resolved in client.resolve(part, backend=lane.backend):
                     if resolved.status == "ok":
                         self.store.set_executed(self.lut_id, resolved.visit_id, resolved.executed)
 
-    def _missing(self, batch: Batch) -> Iterator[Request]:
-        return batch.requests(
-            self.digest, self.store.visit_ids(self.lut_id), self.store.failed_items(self.lut_id)
-        )
-
-    def _measure(self, requests: Sequence[Request], client: "DeviceClient", regime: Regime) -> None:
-        """Send requests one after the other and store each visit as it arrives."""
-        tally = self.tally
-        cool_down = CoolDown(self.cool_to_c, strict=self.strict, clock=self.clock)
-        for request in requests:
-            for temperature_c in cool_down.wait(client):
-                tally.waiting = f"cooling from {temperature_c:.0f} to {self.cool_to_c:.0f} °C"
-                self.progress(tally)
-            tally.waiting = ""
-            what = {
-                item.visit_id: (key, item.name) for item, key in zip(request.items, request.keys, strict=True)
-            }
-            for visit in self._visits(client, request):
-                key, name = what[visit.visit_id]
-                if visit.status in PASSING:  # under an id of its own: the visit asked for is still missing
-                    attempt = self.store.failures(self.lut_id, request.kind, key)
-                    visit = replace(visit, visit_id=f"{visit.visit_id}!{attempt}")
-                elif regime.is_slow(visit):
-                    tally.slow += 1
-                    if regime.repeats(visit):  # likewise
-                        visit = replace(visit, visit_id=f"{visit.visit_id}!slow{visit.started_unix_ms}")
-                tally.timed_ns += sum(visit.samples_ns)
-                tally.interrupted += visit.preempted
-                tally.calls += visit.preempted + len(visit.samples_ns)
-                if self.store.append(self.lut_id, request.kind, key, request.policy.mode, visit, name=name):
-                    tally.stored += visit.visit_id in what
-                    tally.failed += visit.status != "ok"
-                cool_down.saw(visit.conditions)
-                self.progress(tally)
-
-    def _visits(self, client: "DeviceClient", request: Request) -> Iterator[Visit]:
-        """Yield the visits of a request, waiting for a turn while another host measures on the device."""
-        for tries_left in reversed(range(_BUSY_TRIES)):
-            try:
-                yield from client.measure(request.items, request.policy, backend=self.backend)
-                return
-            except DeviceBusyError as error:
-                if not tries_left:
-                    raise
-                log.log(
-                    logging.INFO if self.tally.waits else logging.WARNING, "waiting for a turn: %s", error
-                )
-                self.tally.waits += 1
-                self.clock.sleep_s(_PAUSE_S)
-
-    def _wait(self, error: Exception, lost_ns: int, pause_s: float) -> None:
-        """Wait for a device that was lost, showing how long still.
+    def _give_up(self) -> NoReturn:
+        """Raise what a run ends with that has no device left.
 
         Raises:
-            DeviceLostError: It was waited for long enough.
+            DeviceLostError: It was waited for long enough; of several, all were.
+            DeviceBusyError: Another host measures on it, and there is no other.
+            WorkerError: It does not measure, and there is no other.
         """
-        tally = self.tally
-        waited_s = (self.clock.now_ns() - lost_ns) / 1e9
-        if waited_s >= self.patience_s:
-            raise DeviceLostError(
-                f"the agent was lost and did not come back within {self.patience_s:.0f} s;"
-                f" {tally.before + tally.stored} of {tally.total} visits are stored, the same command continues."
-                f" Last: {error}"
-            ) from error
-        tally.reconnects += 1
-        log.warning("agent lost, connecting again: %s", error)
-        end_ns = self.clock.now_ns() + round(pause_s * 1e9)
-        while (left_ns := end_ns - self.clock.now_ns()) > 0:
-            left_s = self.patience_s - (self.clock.now_ns() - lost_ns) / 1e9
-            tally.waiting = f"lost; trying for another {max(left_s, 0):.0f} s"
-            self.progress(tally)
-            self.clock.sleep_s(min(left_ns / 1e9, _PAUSE_S))
-        tally.waiting = ""
+        gone = [(lane, error) for lane in self.lanes if (error := lane.gone)]
+        (lane, last), *others = gone
+        if not others and isinstance(last, (DeviceBusyError, WorkerError)):
+            raise last
+        late = f"did not come back within {lane.patience_s:.0f} s"
+        how = (
+            f"every device was lost: {', '.join(lane.serial for lane, _ in gone)}"
+            if others
+            else f"the agent was lost and {late}"
+        )
+        lasts = "; ".join(f"{lane.serial}: {error}" for lane, error in gone) if others else str(last)
+        raise DeviceLostError(
+            f"{how}; {self.tally.before + self.tally.stored} of {self.tally.total} visits are stored, the same command"
+            f" continues. Last: {lasts}"
+        ) from last
+
+
+def _items(requests: Iterable[Request]) -> Iterator[Item]:
+    for request in requests:
+        yield from request.items

@@ -65,6 +65,7 @@ class DeviceClient:
         self._address = address
         self._timeout_s = timeout_s
         self._last_words = last_words
+        self._token = token
         self._metadata = (("authorization", f"Bearer {token}"), ("chamnet-client", _who()))
         if tls is None:
             self._channel = grpc.insecure_channel(address, options=_OPTIONS)
@@ -89,6 +90,10 @@ class DeviceClient:
     def close(self) -> None:
         """Cancel what runs and hang up."""
         self._channel.close()
+
+    def is_same_agent(self, other: "DeviceClient") -> bool:
+        """Return whether another client calls the same agent, by whatever address: each start makes a token of its own."""
+        return self._token == other._token
 
     def health(self) -> bool:
         """Return whether the agent says that it serves."""

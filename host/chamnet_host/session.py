@@ -11,7 +11,6 @@ with Session.open("chamnet.db", target="local") as session:
 ```
 """
 
-import logging
 from collections.abc import Sequence
 from itertools import chain
 
@@ -22,16 +21,16 @@ from chamnet.search import SearchSettings, SolverChoice
 from chamnet.units import Granularity
 from chamnet_host.answer import Answer, search
 from chamnet_host.campaign import Campaign, Progress, Tally
+from chamnet_host.fleet import Member, compare, meet, reached_all
+from chamnet_host.fleet_text import differing_text
+from chamnet_host.lanes import Lane
 from chamnet_host.planner import batches, default_granularity, find_effort, walks_through
 from chamnet_host.prediction import Prediction, predict
-from chamnet_host.preflight import obstacles
-from chamnet_host.reach import KeptConnection
+from chamnet_host.serials import devices_of
 from chamnet_host.verification import Verification, verify
 from chamnet_host.workspace import Workspace
 
 __all__ = ["Session"]
-
-log = logging.getLogger(__name__)
 
 
 class Session(Workspace):
@@ -46,6 +45,7 @@ class Session(Workspace):
         also: Sequence[Network] = (),
         recalibrate: bool = False,
         strict: bool = False,
+        serials: Sequence[str] = (),
         progress: Progress = lambda tally: None,
     ) -> Tally:
         """Measure what is missing on the target and store it; return what was stored.
@@ -58,46 +58,51 @@ class Session(Workspace):
             budgets_ms: Latencies near which predictions matter most.
             also: Networks, of the space or not, whose units are to be measured too.
             recalibrate: Whether to measure the calibration networks anew.
-            strict: Whether to end on a loaded or throttled device, instead of labelling and repeating visits.
+            strict: Whether to end on a loaded or throttled device, instead of labelling and repeating visits, and on
+                devices that differ, instead of telling by how much.
+            serials: Devices of the target's kind that share the work, as after `--serial`; none for the target's own.
             progress: Called after every visit.
 
         Raises:
-            DeviceLostError: The agent cannot be kept alive; what was measured is stored.
-            DeviceError: The device is throttled, loaded or low on power, and `strict` was asked for.
+            ConfigError: The devices are not of one kind.
+            DeviceLostError: No device's agent can be kept alive; what was measured is stored.
+            DeviceError: A device is throttled, loaded, low on power or unlike the others, and `strict` was asked for.
             StoreError: The store took no more; what it has is kept.
         """
         wanted = find_effort(effort)
-        with KeptConnection(self.connect) as connect:
-            with connect() as client:
-                platform = self.platform_now(client)
-                hindered = obstacles(client.describe())
-            if hindered and strict:
-                raise DeviceError(
-                    f"{self.device.name}: {'; '.join(hindered)}. Leave --strict out to measure all the same"
-                )
-            for each in hindered:
-                log.warning("%s: %s", self.device.name, each)
+        with reached_all(devices_of(self.device, serials)) as members:
+            platform = meet(self, members, strict=strict)
             granularity = granularity or default_granularity(platform.backend, self.space.dtype)
             lut_id = self.remember(platform, granularity)
             self.forget_table()
             session = self._calibration_session(platform, anew=recalibrate)
             campaign = Campaign(
-                connect=connect,
+                lanes=[_lane(member, platform, strict) for member in members],
                 store=self.store,
                 lut_id=lut_id,
                 digest=platform.digest,
-                backend=platform.backend,
                 progress=progress,
                 strict=strict,
-                patience_s=self.device.patience_s,
-                cool_to_c=self.device.cool_to_c,
             )
             planned = batches(self, wanted, platform, granularity, budgets_ms=budgets_ms, session=session)
             for batch in chain(planned, walks_through(also, granularity)):
                 campaign.run(batch)
                 campaign.resolve(unit for network in batch.walks for unit in network.units(granularity))
+                if len(members) > 1:
+                    self._compare(campaign.tally, lut_id, session, strict=strict)
         self.forget_table()
         return campaign.tally
+
+    def _compare(self, tally: Tally, lut_id: int, session: int, *, strict: bool) -> None:
+        """Take down how devices compare so far.
+
+        Raises:
+            DeviceError: One differs, and `strict` was asked for.
+        """
+        for standing in compare(self, list(tally.shares), lut_id=lut_id, session=session):
+            tally.shares[standing.serial].standing = standing
+        if strict and (text := differing_text(tally)):
+            raise DeviceError(f"{text} Leave --strict out to measure all the same")
 
     def _calibration_session(self, platform: Platform, *, anew: bool) -> int:
         """Return the number of the calibration that counts, after starting a new one if asked."""
@@ -119,3 +124,14 @@ class Session(Workspace):
     def verify(self, networks: Sequence[Network]) -> list[Verification]:
         """Measure whole networks on the target, beside what was predicted."""
         return verify(self, networks)
+
+
+def _lane(member: Member, platform: Platform, strict: bool) -> Lane:
+    return Lane(
+        connect=member.connect,
+        serial=member.serial,
+        patience_s=member.device.patience_s,
+        cool_to_c=member.device.cool_to_c,
+        backend=platform.backend,
+        strict=strict,
+    )

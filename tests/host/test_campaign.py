@@ -15,6 +15,7 @@ from chamnet.records import Conditions, Item, Policy, Resolved, Visit
 from chamnet.testing import FakeClock, make_platform, make_visit
 from chamnet_host.campaign import Campaign, Tally
 from chamnet_host.client import DeviceClient
+from chamnet_host.lanes import Lane
 from chamnet_host.reach import Connect
 
 WALKS = tuple(find(name).build() for name in ("chamnet-a", "chamnet-c", "chamnet-e", "chamnet-f"))
@@ -50,11 +51,21 @@ def units_of_one_walk() -> list[str]:
     return [unit.key for unit in WALKS[0].units("block") if unit.key in first - set().union(*others)]
 
 
-def campaign(store: Store, connect: Connect, **options: Any) -> Campaign:
-    options.setdefault("clock", FakeClock())
+def campaign(
+    store: Store, connect: Connect, *, clock: FakeClock | None = None, strict: bool = False, **options: Any
+) -> Campaign:
+    clock = clock or FakeClock()
+    of_lane = {name: options.pop(name) for name in ("patience_s", "cool_to_c") if name in options}
+    lane = Lane(connect=connect, backend="fake", clock=clock, strict=strict, **of_lane)
     lut_id = store.add_platform(PLATFORM)
     return Campaign(
-        connect=connect, store=store, lut_id=lut_id, digest=PLATFORM.digest, backend="fake", **options
+        lanes=[lane],
+        store=store,
+        lut_id=lut_id,
+        digest=PLATFORM.digest,
+        clock=clock,
+        strict=strict,
+        **options,
     )
 
 

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from chamnet.errors import ConfigError
+from chamnet_host.app import run
 from chamnet_host.profiles import DeviceProfile
 from chamnet_host.serials import devices_of, serial_of, with_serial
 
@@ -39,3 +42,15 @@ def test_each_device_is_named_once() -> None:
     assert devices_of(PHONE, []) == [PHONE]
     with pytest.raises(ConfigError, match="--serial A is given twice"):
         devices_of(PHONE, ["A", "B", "A"])
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor", "deploy", "undeploy", "logs", "profile", "verify best", "measure x"]
+)
+def test_commands_that_reach_a_device_take_one(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    assert run([*command.split(), "--target", "local", "--serial", "A"]) == 2
+    assert "--serial A: target 'local' is one machine" in capsys.readouterr().err

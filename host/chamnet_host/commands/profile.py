@@ -9,6 +9,15 @@ from chamnet.lut import EFFORTS, Effort
 from chamnet.quantities import parse_budget
 from chamnet_host.campaign import Tally
 from chamnet_host.commands.deploy import build_missing
+from chamnet_host.fleet_text import (
+    COLUMNS,
+    devices_json,
+    devices_rows,
+    differing_text,
+    lost_text,
+    shares_text,
+    unsure_text,
+)
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -19,11 +28,12 @@ from chamnet_host.options import (
     Granular,
     Profiles,
     Seed,
+    Serials,
     SpaceName,
     Target,
     Threads,
 )
-from chamnet_host.output import note, print_json, print_text, progress_bar
+from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
 from chamnet_host.planner import find_effort, fitted_effort
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, published_networks, read_networks
@@ -43,6 +53,7 @@ def register(app: typer.Typer) -> None:
 
 def profile(
     target: Target = None,
+    serial: Serials = None,
     effort: Annotated[
         str, typer.Option("--effort", help="How much to measure: " + ", ".join(EFFORTS) + ".")
     ] = "quick",
@@ -77,7 +88,8 @@ def profile(
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Refuse a loaded or throttled machine instead of labelling its visits."
+            "--strict",
+            help="Refuse a loaded or throttled machine instead of labelling its visits, and devices that differ.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -96,10 +108,13 @@ def profile(
     Every visit is stored when it arrives. Stop it with Ctrl-C whenever you like: the same command continues and
     measures nothing twice. A quick run takes about two minutes on a desktop core and is enough to search.
 
+    Several devices of one kind share the work: each takes the next walk that nobody has taken, one that is lost leaves
+    its work to the others, and all measure a few networks alike, to tell by how much they differ.
+
     Examples: `chamnet-host profile`, `chamnet-host profile --backend litert --dtype int8`,
-    `chamnet-host profile --effort normal --near 8ms`
+    `chamnet-host profile --effort normal --near 8ms`, `chamnet-host profile --target pixel --serial A --serial B`
     """
-    budgets_ms = [_latency_ms(text) for text in near or ()]
+    budgets_ms, serials = [_latency_ms(text) for text in near or ()], serial or []
     with Session.open(
         db,
         target=target,
@@ -111,7 +126,7 @@ def profile(
         threads=threads,
     ) as session:
         if dry_run:
-            _report_plan(session, find_effort(effort), as_json)
+            _report_plan(session, find_effort(effort), as_json, devices=max(len(serials), 1))
             return
         given = published_networks(session.space) if "published" in (also or ()) else []
         named = [text for text in also or () if text != "published"]
@@ -126,6 +141,7 @@ def profile(
                 also=given,
                 recalibrate=recalibrate,
                 strict=strict,
+                serials=serials,
                 progress=lambda t: show(t.before + t.stored, t.total, _remark(t)),
             )
         note("fitting the latency predictor")
@@ -140,11 +156,13 @@ def _latency_ms(text: str) -> float:
     return budget.limit
 
 
-def _report_plan(session: Session, effort: Effort, as_json: bool) -> None:
+def _report_plan(session: Session, effort: Effort, as_json: bool, *, devices: int) -> None:
     grid = len(session.grid("op").units)
     walks = fitted_effort(effort, grid).walks or max(grid // _UNITS_PER_FULL_WALK, 1)
     networks = len(session.calibration)
-    minutes = (walks * _SECONDS_PER_WALK + networks * effort.network_visits * _SECONDS_PER_NETWORK) / 60
+    minutes = (
+        (walks * _SECONDS_PER_WALK + networks * effort.network_visits * _SECONDS_PER_NETWORK) / 60 / devices
+    )
     try:
         measured = sum(1 for _ in session.store.visit_ids(session.measured[0]))
     except NotProfiledError:
@@ -161,7 +179,7 @@ def _report_plan(session: Session, effort: Effort, as_json: bool) -> None:
         return
     print_text(
         f"{walks:,} walks through networks of {session.space.name} ({grid:,} operator units), and {networks} networks"
-        f" measured whole: about {minutes:.0f} min on a desktop core; {measured:,} visits are stored already"
+        f" measured whole: about {minutes:.0f} min on a desktop core{f', {devices} of them' if devices > 1 else ''}; {measured:,} visits are stored already"
     )
 
 
@@ -181,6 +199,7 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
             "reconnects": tally.reconnects,
             "timed_share": tally.timed_share,
             "interrupted_share": tally.interrupted_share,
+            "devices": devices_json(tally),
             "calibration": {
                 "scale": latency.calibration.scale,
                 "term": latency.calibration.term,
@@ -195,6 +214,11 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
     print_text(
         f"{tally.stored:,} visits stored, {tally.before:,} were there before{failed}{slow}: {platform}, {session.space.dtype}"
     )
+    if len(tally.shares) > 1:
+        print_table(COLUMNS, devices_rows(tally))
+    for remark in (differing_text(tally), unsure_text(tally), lost_text(tally)):
+        if remark:
+            note(remark)
     if tally.interrupted_share > _CROWDED:
         note(
             f"other work ran on the measuring cores during {100 * tally.interrupted_share:.0f} % of the timed calls: stop it, or"
@@ -218,5 +242,6 @@ def _remark(tally: Tally) -> str:
     parts += [f"{tally.slow} slow"] if tally.slow else []
     parts += [f"{tally.reconnects} reconnects"] if tally.reconnects else []
     parts += [f"waited {tally.waits} s for another host"] if tally.waits else []
-    parts += [tally.waiting] if tally.waiting else []
+    waiting = shares_text(tally) or tally.waiting
+    parts += [waiting] if waiting else []
     return ", ".join(parts)

@@ -23,7 +23,7 @@ class Connection:
 
 
 class Transport(Protocol):
-    """Makes the agent of one device reachable. Used from one thread.
+    """Makes the agent of one device reachable. Used from one thread at a time.
 
     What `open` starts (an agent, a tunnel), `close` ends; what ran before, it leaves alone. Should the host die
     without `close`, nothing is left behind for longer than the agent's lease.

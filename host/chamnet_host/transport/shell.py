@@ -39,7 +39,7 @@ class Upload:
 
 
 class DeviceShell(Protocol):
-    """Runs commands on one device and carries files there and back. Used from one thread.
+    """Runs commands on one device and carries files there and back. Used from one thread at a time.
 
     Every method raises `DeviceLostError` where the device goes away meanwhile, and `DeviceUnreachableError` where it
     is silent for too long. After either, a new shell has to be made.

@@ -1,0 +1,58 @@
+"""Two phones in all but their chips share a campaign, and the cable of one is pulled in the middle."""
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+from adbd_fixtures import AdbServer, DeviceStarter
+from machine_bundle import binds, make_bundle
+
+from chamnet_host.bundles.downloads import default_cache
+from chamnet_host.bundles.recipe import Recipe
+from chamnet_host.campaign import Tally
+from chamnet_host.session import Session
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="adbd is fetched for x86_64"),
+]
+SMALL = str(Path(__file__).parents[1] / "data" / "small-mobile.toml")
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adb_server: AdbServer) -> Path:
+    """Return a folder with the profile `phone`; its bundle runs this machine's Python, with a fake backend."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(adb_server.home))
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "9")  # none runs there: HOST:PORT needs none
+    make_bundle(Recipe.read("android-x86_64").folder(default_cache(os.environ)))
+    (tmp_path / "phone.toml").write_text(
+        "transport = 'adb'\nbundle = 'android-x86_64'\nbackend = 'fake'\ncores = '0'\npatience_s = 2\n"
+    )
+    return tmp_path
+
+
+def test_the_cable_of_one_of_two_phones_is_pulled(start_device: DeviceStarter, profiles: Path) -> None:
+    first, second = (start_device(binds=binds()) for _ in range(2))
+
+    def pull(tally: Tally) -> None:
+        if pulled or tally.shares[second.address].stored < 60:
+            return
+        pulled.append(tally.stored)
+        second.unplug()
+
+    pulled: list[int] = []
+    with Session.open(profiles / "s.db", target="phone", space=SMALL, profiles=profiles) as session:
+        tally = session.profile(serials=[first.address, second.address], progress=pull)
+        lut_id, _ = session.measured
+        visits = [(each.visit.visit_id, each.serial) for each in session.store.visits(lut_id)]
+        ids = [visit_id for visit_id, _ in visits if "!" not in visit_id]
+        assert len(set(ids)) == len(ids) == tally.total == tally.stored
+        assert pulled
+        assert second.address in tally.shares[second.address].lost
+        assert session.store.serials(lut_id) == {s: share.stored for s, share in tally.shares.items()}
+
+        second.plug()
+        assert session.profile(serials=[second.address]).stored == 0
