@@ -100,7 +100,8 @@ class Profiler:
             try:
                 ring.append(self._build(items, index, policy, slot=slot))
             except UnsupportedOpError as error:
-                yield _unsupported(items[index], error)
+                if index != NOBODY:  # without an empty model, nothing says what a call costs
+                    yield _unsupported(items[index], error)
                 continue
             slot += index != NOBODY  # neighbours swap buffers, whether an empty model stands between or not
         if all(entry.index == NOBODY for entry in ring):
@@ -120,11 +121,7 @@ class Profiler:
                 yield self._visit(items[entry.index], entry, noop_ns, conditions, started)
 
     def _loop(self, items: Sequence[Item], policy: Policy) -> Iterator[Visit]:
-        noop_ns = None
-        if policy.noops:
-            empty = self._build(items, NOBODY, policy, slot=0)
-            self._alone(empty, policy, Probes((), self._bench.clock))
-            noop_ns = self._noop_ns([empty])
+        noop_ns = self._noop_alone_ns(items, policy) if policy.noops else None
         for index, item in enumerate(items):
             started = self._bench.unix_ms()
             try:
@@ -138,6 +135,15 @@ class Profiler:
             yield self._visit(item, entry, noop_ns, self._conditions(probes), started)
 
     def _build(self, items: Sequence[Item], index: int, policy: Policy, *, slot: int) -> _Entry:
+    def _noop_alone_ns(self, items: Sequence[Item], policy: Policy) -> int | None:
+        """Return what an empty model takes in a loop; None where the backend refuses it."""
+        try:
+            empty = self._build(items, NOBODY, policy, slot=0)
+        except UnsupportedOpError:
+            return None
+        self._alone(empty, policy, Probes((), self._bench.clock))
+        return self._noop_ns([empty])
+
         """Prepare an item, or an empty model, and run it once: the first call pays for what is lazy."""
         self._bench.mark(index)
         workload = _NOOP if index == NOBODY else Workload.of(items[index], isolated=policy.isolated)

@@ -339,3 +339,18 @@ def test_the_empty_model_is_timed_like_the_rows() -> None:
         machine = Machine(Script(run_ns={"noop": (20,)}), threads=threads)
         machine.clock.cpu_ns = lambda clock=machine.clock: clock.time_ns * 2 // 5  # type: ignore[method-assign, misc]
         assert machine.measure([CONV], Policy(laps=2, noops=1))[CONV].noop_ns == noop_ns
+
+
+@pytest.mark.parametrize("mode", ["ring", "loop"])
+def test_a_refused_empty_model_is_no_items_fault(mode: str) -> None:
+    class Refusing(Watched):
+        def prepare(self, workload: Workload, *, seed: int, slot: int) -> Any:
+            if not workload.blocks:
+                raise UnsupportedOpError("no empty models here")
+            return super().prepare(workload, seed=seed, slot=slot)
+
+    machine = Machine(Script(run_ns={CONV: (5,), POINT: (7,)}), wrap=Refusing)
+    visits = machine.measure([CONV, POINT], Policy(mode=mode, laps=1, noops=2))  # type: ignore[arg-type]
+    assert {key: visit.status for key, visit in visits.items()} == {CONV: "ok", POINT: "ok"}
+    assert visits[POINT].samples_ns == (7,)
+    assert visits[POINT].noop_ns is None
