@@ -14,7 +14,7 @@ from statistics import mean
 from chamnet.clock import Clock
 from chamnet.errors import FallbackError, UnsupportedOpError
 from chamnet.records import Conditions, Item, Policy, Resolved, Status, Visit
-from chamnet_agent.backends.base import Backend, DeviceTimed, Prepared, Warmed, Workload
+from chamnet_agent.backends.base import Backend, DeviceTimed, Prepared, RunsApart, Warmed, Workload
 from chamnet_agent.board import NOBODY
 from chamnet_agent.probes import Probes, Work
 
@@ -53,6 +53,7 @@ class _Entry:
     prepared: Prepared
     warm: Callable[[], object] | None = None
     device_ns: Callable[[], int] | None = None
+    apart: bool = False
     samples: list[tuple[int, int]] = field(default_factory=list)
     descheduled: list[tuple[int, int]] = field(default_factory=list)
 
@@ -108,7 +109,7 @@ class Profiler:
             return
         probes = Probes(self._bench.work, self._bench.clock)
         with _without_collector():
-            self._laps(ring, policy.warmup_laps, probes)
+            self._laps([entry for entry in ring if not entry.apart], policy.warmup_laps, probes)
             probes.clear()
             for entry in ring:
                 entry.clear()
@@ -134,7 +135,6 @@ class Profiler:
             self._bench.mark(NOBODY)
             yield self._visit(item, entry, noop_ns, self._conditions(probes), started)
 
-    def _build(self, items: Sequence[Item], index: int, policy: Policy, *, slot: int) -> _Entry:
     def _noop_alone_ns(self, items: Sequence[Item], policy: Policy) -> int | None:
         """Return what an empty model takes in a loop; None where the backend refuses it."""
         try:
@@ -144,6 +144,7 @@ class Profiler:
         self._alone(empty, policy, Probes((), self._bench.clock))
         return self._noop_ns([empty])
 
+    def _build(self, items: Sequence[Item], index: int, policy: Policy, *, slot: int) -> _Entry:
         """Prepare an item, or an empty model, and run it once: the first call pays for what is lazy."""
         self._bench.mark(index)
         workload = _NOOP if index == NOBODY else Workload.of(items[index], isolated=policy.isolated)
@@ -156,6 +157,7 @@ class Profiler:
             prepared,
             warm=prepared.warm if isinstance(prepared, Warmed) else None,
             device_ns=prepared.device_ns if isinstance(prepared, DeviceTimed) else None,
+            apart=isinstance(prepared, RunsApart) and prepared.runs_apart,
         )
 
     def _conditions(self, probes: Probes) -> Conditions:
@@ -170,7 +172,7 @@ class Profiler:
 
     def _alone(self, entry: _Entry, policy: Policy, probes: Probes) -> None:
         with _without_collector():
-            self._laps([entry], policy.warmup_laps, probes)
+            self._laps([entry], 0 if entry.apart else policy.warmup_laps, probes)
             probes.clear()
             entry.clear()
             tries = _TRIES_PER_LAP * policy.laps
@@ -192,7 +194,8 @@ class Profiler:
         run()
         stop_ns = now_ns()
         cpu_stop_ns = cpu_now_ns()
-        taken = entry.samples if bench.switches() == switches else entry.descheduled
+        undisturbed = entry.apart or bench.switches() == switches
+        taken = entry.samples if undisturbed else entry.descheduled
         wall_ns = stop_ns - start_ns if entry.device_ns is None else entry.device_ns()
         taken.append((wall_ns, cpu_stop_ns - cpu_start_ns))
 

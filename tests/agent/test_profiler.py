@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chamnet.errors import UnsupportedOpError
 from chamnet.records import Conditions, Item, Policy, Visit
 from chamnet.testing import FakeClock
 from chamnet_agent.backends.base import Workload
@@ -354,3 +355,31 @@ def test_a_refused_empty_model_is_no_items_fault(mode: str) -> None:
     assert {key: visit.status for key, visit in visits.items()} == {CONV: "ok", POINT: "ok"}
     assert visits[POINT].samples_ns == (7,)
     assert visits[POINT].noop_ns is None
+
+
+@pytest.mark.parametrize("mode", ["ring", "loop"])
+def test_what_runs_apart_warms_up_by_itself_and_does_not_mind_this_thread(mode: str) -> None:
+    class Apart:
+        runs_apart = True
+
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+            self._took_ns = 0
+
+        def run(self) -> None:
+            start_ns = machine.clock.now_ns()
+            self._inner.run()
+            self._took_ns = machine.clock.now_ns() - start_ns
+
+        def device_ns(self) -> int:
+            return self._took_ns
+
+    machine = Machine(Script(run_ns={CONV: (90, 5, 6, 7)}), wrap=lambda backend: Wrapping(backend, Apart))
+
+    def deschedule(duration_ns: int) -> None:
+        machine.switched += 1
+
+    machine.after_ns = deschedule
+    policy = Policy(mode=mode, laps=3, warmup_laps=9, noops=0)  # type: ignore[arg-type]
+    visit = machine.measure([CONV], policy)[CONV]
+    assert (visit.status, visit.samples_ns, visit.preempted) == ("ok", (5, 6, 7), 0)

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from chamnet.records import Component, Item
 from chamnet.units import Unit
 
-__all__ = ["Backend", "DeviceTimed", "Prepared", "Warmed", "Workload"]
+__all__ = ["Backend", "DeviceTimed", "Prepared", "RunsApart", "Warmed", "Workload"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,20 @@ class DeviceTimed(Prepared, Protocol):
 
     def device_ns(self) -> int:
         """Return the device's own time of the last `run`; not timed itself."""
+        ...
+
+
+@runtime_checkable
+class RunsApart(DeviceTimed, Protocol):
+    """A workload that a process of its own runs, warms up and times; optional.
+
+    Whether this thread is descheduled meanwhile says nothing about it, and laps to warm up would be wasted: a call that
+    begins anew finds nothing of the call before.
+    """
+
+    @property
+    def runs_apart(self) -> bool:
+        """Return True."""
         ...
 
 
