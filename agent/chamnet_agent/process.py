@@ -40,6 +40,8 @@ class Ended:
 class WorkerProcess:
     """A running worker. `next_event` is for one thread; `kill` for any.
 
+    It leads a process group of its own, so that what it starts ends with it.
+
     The parent-death signal is sent when the *thread* that started the worker ends, so that thread must live as
     long as the worker may.
 
@@ -59,6 +61,7 @@ class WorkerProcess:
             pass_fds=[board.fd],
             cwd=folder,
             env=dict(environ),
+            process_group=0,
         )
         self._events: queue.SimpleQueue[FromWorker | Ended] = queue.SimpleQueue()
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -95,8 +98,10 @@ class WorkerProcess:
             return None
 
     def kill(self) -> None:
-        """End it at once; harmless if it has ended."""
-        self._process.kill()
+        """End it and what it started, at once; harmless if it has ended."""
+        if self._process.returncode is None:  # else its number may be another process's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End it and wait until nothing is left of it."""
