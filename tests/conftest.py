@@ -1,5 +1,6 @@
 """What all tests share: a real agent on a free port, with a fake backend under it."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,3 +69,13 @@ def connect() -> Iterator[Callable[[RunningAgent], DeviceClient]]:
 def live_agent(start_agent: AgentStarter, connect: Callable[[RunningAgent], DeviceClient]) -> DeviceClient:
     """Return a client of a real agent with a fake backend that does nothing, in no time."""
     return connect(start_agent())
+
+
+@pytest.fixture(scope="session")
+def fake_tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a program that behaves like benchmark_model."""
+    source = Path(__file__).parent / "agent/backends/benchmark_model_fake.py"
+    program = tmp_path_factory.mktemp("tool") / "benchmark_model"
+    program.write_text(f"#!{sys.executable} -IS\n{source.read_text(encoding='utf-8')}", encoding="utf-8")
+    program.chmod(0o755)
+    return program

@@ -18,6 +18,7 @@ from chamnet.machine import read_clusters
 from chamnet.wire.endpoint import default_state_dir
 from chamnet_agent import doctor, registry, server, sysinfo
 from chamnet_agent.config import AgentConfig
+from chamnet_agent.settings import BackendSettings, add_settings, settings_of
 
 __all__ = ["main"]
 
@@ -72,6 +73,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     check.set_defaults(run=_doctor)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     for command in commands.choices.values():
+        add_settings(command)
         command.add_argument("-v", "--verbose", action="store_true", help="log what happens to stderr")
         command.add_argument(
             "--state-dir", type=Path, default=default_state_dir(environ), metavar="DIR",
@@ -148,19 +150,21 @@ def _config(arguments: argparse.Namespace) -> AgentConfig:
         cores = sysinfo.auto_cores(arguments.threads, read_clusters(), usable)
     else:
         cores = sysinfo.parse_cores(arguments.cores, usable)
-    if arguments.backend and (reason := _backend_why_not(arguments.backend)):
+    settings = settings_of(arguments)
+    if arguments.backend and (reason := _backend_why_not(arguments.backend, settings)):
         raise ConfigError(f"--backend {arguments.backend}: {reason}")
     return AgentConfig(
         state_dir=arguments.state_dir,
         host=arguments.host,
         port=arguments.port,
         tls=arguments.tls,
-        backend=arguments.backend or registry.default_backend(),
+        backend=arguments.backend or registry.default_backend(settings),
         cores=cores,
         threads=arguments.threads,
         governor=arguments.governor,
         memory_limit_bytes=_memory_limit(arguments.memory_limit),
         lease_s=_seconds(arguments.lease),
+        settings=settings,
     )
 
 
@@ -175,8 +179,8 @@ def _memory_limit(megabytes: float | None) -> int:
     return int(megabytes * 1e6)
 
 
-def _backend_why_not(name: str) -> str | None:
-    known = {backend.name: backend.why_not for backend in registry.backends()}
+def _backend_why_not(name: str, settings: BackendSettings) -> str | None:
+    known = {backend.name: backend.why_not for backend in registry.backends(settings)}
     return known.get(name, f"unknown; known: {', '.join(sorted(known))}")
 
 
@@ -210,7 +214,7 @@ def _leave_cores(cores: Sequence[int]) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    found = doctor.diagnose(arguments.state_dir)
+    found = doctor.diagnose(arguments.state_dir, settings_of(arguments))
     if arguments.json:
         _say(json.dumps(dataclasses.asdict(found), indent=2))
     else:

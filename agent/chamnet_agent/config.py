@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from chamnet_agent.settings import DEFAULTS, BackendSettings
+
 __all__ = ["AgentConfig"]
 
 
@@ -21,6 +23,7 @@ class AgentConfig:
         governor: Clock governor of these cores while the agent runs; empty to leave it.
         memory_limit_bytes: What the worker may take; 0 for any.
         lease_s: Seconds without a request after which the agent ends; 0 for never.
+        settings: Of single backends.
     """
 
     state_dir: Path
@@ -33,3 +36,4 @@ class AgentConfig:
     governor: str = ""
     memory_limit_bytes: int = 0
     lease_s: float = 600.0
+    settings: BackendSettings = DEFAULTS

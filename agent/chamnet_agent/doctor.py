@@ -17,10 +17,12 @@ from chamnet_agent import registry, sysinfo
 from chamnet_agent.board import Board
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.process import start_worker
+from chamnet_agent.settings import DEFAULTS, BackendSettings
 from chamnet_agent.supervisor import Supervisor
 
 __all__ = ["Diagnosis", "diagnose"]
 
+_LAPS = 8  # few: a lap of a native tool takes a second
 _TRIAL = Item(visit_id="trial", blocks=("conv:f32:1x16x14x14:o16:k3:relu",))
 
 
@@ -47,15 +49,15 @@ class Diagnosis:
     agent: str | None
 
 
-def diagnose(state_dir: Path) -> Diagnosis:
-    """Try every backend in a worker of its own; takes about a second each."""
+def diagnose(state_dir: Path, settings: BackendSettings = DEFAULTS) -> Diagnosis:
+    """Try every backend in a worker of its own; takes about a second each, a native tool some more."""
     groups = read_clusters()
     cores = sysinfo.auto_cores(1, groups, sysinfo.usable_cores())
     call_ns: dict[str, int] = {}
     backends = []
-    for backend in registry.backends():
+    for backend in registry.backends(settings):
         if backend.why_not is None:
-            backend, noop_ns = _tried(backend, cores)
+            backend, noop_ns = _tried(backend, cores, settings)
             if noop_ns is not None:
                 call_ns[backend.name] = noop_ns
         backends.append(backend)
@@ -71,17 +73,19 @@ def diagnose(state_dir: Path) -> Diagnosis:
     )
 
 
-def _tried(backend: Component, cores: tuple[int, ...]) -> tuple[Component, int | None]:
+def _tried(
+    backend: Component, cores: tuple[int, ...], settings: BackendSettings
+) -> tuple[Component, int | None]:
     """Run a small convolution and an empty model; return what the latter cost to call."""
     with tempfile.TemporaryDirectory(prefix="chamnet-agent-") as folder:
-        config = AgentConfig(state_dir=Path(folder), backend=backend.name, cores=cores)
+        config = AgentConfig(state_dir=Path(folder), backend=backend.name, cores=cores, settings=settings)
         board = Board.create(config.state_dir)
         environ = dict(os.environ)
         supervisor = Supervisor(
             lambda: start_worker(config, board, environ), board=board, clock=SystemClock()
         )
         try:
-            job = Job(request_id="doctor", items=(_TRIAL,), policy=Policy(mode="loop"))
+            job = Job(request_id="doctor", items=(_TRIAL,), policy=Policy(mode="loop", laps=_LAPS))
             visits = [report for report in supervisor.submit(job, "doctor") if isinstance(report, Visit)]
         except ChamNetError as error:
             return dataclasses.replace(backend, why_not=str(error)), None

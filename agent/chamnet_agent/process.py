@@ -158,6 +158,7 @@ def start_worker(config: AgentConfig, board: Board, environ: Mapping[str, str]) 
         "--cores", ",".join(map(str, config.cores)),
         "--threads", str(config.threads),
         "--memory-limit", str(config.memory_limit_bytes),
+        *config.settings.flags(),
     ]  # fmt: skip
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     # the server's own path: it may have been started in the folder that its packages were pushed to

@@ -13,6 +13,7 @@ from chamnet.errors import ConfigError
 from chamnet.records import Component
 from chamnet_agent.backends.base import Backend
 from chamnet_agent.power.base import PowerMeter
+from chamnet_agent.settings import DEFAULTS, BackendSettings
 
 __all__ = ["BACKENDS", "METERS", "backends", "default_backend", "load_backend", "meters", "why_not"]
 
@@ -23,6 +24,7 @@ BACKENDS = {
     "litert": "chamnet_agent.backends.litert:LiteRtBackend",
     "torch": "chamnet_agent.backends.torch:TorchBackend",
     "torch-cuda": "chamnet_agent.backends.torch_cuda:TorchCudaBackend",
+    "native-tool": "chamnet_agent.backends.native_tool:NativeToolBackend",
 }
 
 METERS = {"rapl": "chamnet_agent.power.rapl:RaplMeter"}
@@ -37,14 +39,14 @@ class Described(Protocol):
         ...
 
 
-def backends() -> tuple[Component, ...]:
+def backends(settings: BackendSettings = DEFAULTS) -> tuple[Component, ...]:
     """Return every known backend, usable or not."""
-    return tuple(_described(_targets("chamnet.backends", BACKENDS)))
+    return tuple(_described(_targets("chamnet.backends", BACKENDS), settings))
 
 
 def meters() -> tuple[Component, ...]:
     """Return every known meter, usable or not."""
-    return tuple(_described(_targets("chamnet.meters", METERS)))
+    return tuple(_described(_targets("chamnet.meters", METERS), DEFAULTS))
 
 
 def why_not(name: str) -> str | None:
@@ -59,13 +61,13 @@ def why_not(name: str) -> str | None:
     return known[name].why_not
 
 
-def default_backend() -> str:
+def default_backend(settings: BackendSettings = DEFAULTS) -> str:
     """Return the first usable backend.
 
     Raises:
         ConfigError: None is usable; says what to install.
     """
-    known = backends()
+    known = backends(settings)
     for each in known:
         if each.why_not is None:
             return each.name
@@ -73,8 +75,8 @@ def default_backend() -> str:
     raise ConfigError(f"no backend is usable here: {reasons}")
 
 
-def load_backend(name: str) -> type[Backend]:
-    """Return the class of a backend.
+def load_backend(name: str, settings: BackendSettings = DEFAULTS) -> type[Backend]:
+    """Return the class of a backend, with the settings if it takes any.
 
     Raises:
         ConfigError: There is no such backend, or it is not usable here; says why.
@@ -82,7 +84,7 @@ def load_backend(name: str) -> type[Backend]:
     targets = _targets("chamnet.backends", BACKENDS)
     if name not in targets:
         raise ConfigError(f"unknown backend {name!r}; known: {', '.join(sorted(targets))}")
-    backend = cast(type[Backend], _load(targets[name]))
+    backend = cast(type[Backend], _with(settings, _load(targets[name])))
     if reason := backend.describe().why_not:
         raise ConfigError(f"backend {name!r} is not usable here: {reason}")
     return backend
@@ -104,14 +106,21 @@ def _targets(group: str, own: Mapping[str, str]) -> dict[str, str]:
     return {each.name: each.value for each in entry_points(group=group)} | dict(own)
 
 
-def _described(targets: Mapping[str, str]) -> Iterator[Component]:
+def _described(targets: Mapping[str, str], settings: BackendSettings) -> Iterator[Component]:
     for name, target in targets.items():
         try:
-            described = cast(Described, _load(target))
+            described = cast(Described, _with(settings, _load(target)))
         except ConfigError as error:  # a broken plug-in must not take the agent down
             yield Component(name=name, why_not=str(error))
         else:
             yield described.describe()
+
+
+def _with(settings: BackendSettings, loaded: object) -> object:
+    """Return a class with the settings in its attribute `settings`, where it has one."""
+    if isinstance(loaded, type) and isinstance(getattr(loaded, "settings", None), BackendSettings):
+        return type(loaded.__name__, (loaded,), {"settings": settings})
+    return loaded
 
 
 def _load(target: str) -> object:

@@ -28,6 +28,7 @@ from chamnet_agent.board import NOBODY, Board
 from chamnet_agent.conditions import Sensors
 from chamnet_agent.probes import reference_work
 from chamnet_agent.profiler import Bench, Profiler
+from chamnet_agent.settings import BackendSettings, add_settings, settings_of
 
 __all__ = ["main"]
 
@@ -46,7 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.sched_setaffinity(0, cores)
     _volunteer_for_oom()
     _limit_memory(arguments.memory_limit)
-    worker = Worker(arguments.backend, board=Board(arguments.board), cores=cores, threads=arguments.threads)
+    worker = Worker(
+        arguments.backend,
+        board=Board(arguments.board),
+        cores=cores,
+        threads=arguments.threads,
+        settings=settings_of(arguments),
+    )
     frames.write_event(events, Ready())
     while (job := frames.read_job(jobs)) is not None:
         for event in worker.reports(job):
@@ -62,11 +69,15 @@ class Worker:
         board: To say which item is at work.
         cores: This process is pinned to.
         threads: For the backends.
+        settings: Of single backends.
     """
 
-    def __init__(self, backend: str, *, board: Board, cores: Sequence[int], threads: int) -> None:
+    def __init__(
+        self, backend: str, *, board: Board, cores: Sequence[int], threads: int, settings: BackendSettings
+    ) -> None:
         self._default = backend
         self._threads = threads
+        self._settings = settings
         self._loaded: dict[str, Backend] = {}
         self._board = board
         clock = SystemClock()
@@ -98,7 +109,7 @@ class Worker:
     def _backend(self, name: str) -> Backend:
         name = name or self._default
         if name not in self._loaded:
-            self._loaded[name] = registry.load_backend(name)(threads=self._threads)
+            self._loaded[name] = registry.load_backend(name, self._settings)(threads=self._threads)
         return self._loaded[name]
 
 
@@ -118,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cores", required=True, help="to pin this process to, such as 2,3")
     parser.add_argument("--threads", type=int, required=True, help="the backend computes with")
     parser.add_argument("--memory-limit", type=int, default=0, help="bytes that it may take; 0: any")
+    add_settings(parser)
     return parser
 
 

@@ -207,6 +207,7 @@ class Tensor:
     buffer: int = slot(2, UINT32, 0)
     name: str = slot(3, str, "")
     quantization: QuantizationParameters | None = slot(4, QuantizationParameters)  # noqa: RUF009, only declares
+    shape_signature: tuple[int, ...] = slot(7, (INT32,), ())  # with -1 where a size is not fixed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,7 +162,10 @@ def test_a_second_agent_is_refused_with_exit_code_1(start: Start, tmp_path: Path
     ("flags", "says"),
     [
         (["--host", "0.0.0.0"], "without --tls the agent listens on loopback only"),
-        (["--backend", "cuda"], "--backend cuda: unknown; known: litert, onnxruntime, onnxruntime-cuda,"),
+        (
+            ["--backend", "cuda"],
+            "--backend cuda: unknown; known: litert, native-tool, onnxruntime, onnxruntime-cuda,",
+        ),
         (["--cores", "99"], "cores '99': this process may use"),
         (["--threads", "999"], "--threads 999"),
         (["--lease", "soon"], "--lease soon: expected a time such as 90s"),

@@ -88,6 +88,8 @@ class Backend(Protocol):
     settings, such as no subnormal numbers. A crash in it ends the worker, which is reported and
     replaced, so it need not guard against its runtime. Every error of the runtime that means "cannot run this"
     is raised as `UnsupportedOpError`; any other exception ends the worker.
+
+    A class whose attribute `settings` is a `BackendSettings` is given the agent's in it.
     """
 
     def __init__(self, *, threads: int) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LiteRtBackend", "LiteRtModel"]
+__all__ = ["LiteRtBackend", "LiteRtModel", "tflite_bytes"]
 
 _NAME = "litert"
 _PROVIDER = "XNNPACK"
@@ -91,7 +91,7 @@ class LiteRtBackend:
         """
         import numpy as np
 
-        data = _tflite_bytes(workload, seed)
+        data = tflite_bytes(workload, seed)
         rng = np.random.default_rng(seed)
         with self._refusals():
             interpreter = self._interpreter(data)
@@ -112,7 +112,7 @@ class LiteRtBackend:
         """
         from chamnet.models.tflite_executed import tflite_executed_keys
 
-        data = _tflite_bytes(workload, seed)
+        data = tflite_bytes(workload, seed)
         with self._refusals():
             interpreter = self._interpreter(data)
             operators: list[dict[str, Any]] = getattr(interpreter, "_get_ops_details", list)()
@@ -155,13 +155,18 @@ def _shown(package: str, version: str) -> str:
     return f"tflite-runtime {version}" if package == "tflite_runtime" else version
 
 
-def _tflite_bytes(workload: Workload, seed: int) -> bytes:
+def tflite_bytes(workload: Workload, seed: int) -> bytes:
+    """Return a workload as a TFLite file.
+
+    Raises:
+        UnsupportedOpError: It cannot be written, or the model file is none.
+    """
     from chamnet.models.tflite_writer import tflite_identity_model, tflite_model
     from chamnet.models.weights import random_weights
 
     if workload.model is not None:
         if workload.model[4:8] != b"TFL3":  # the runtime verifies the rest
-            raise UnsupportedOpError(f"backend {_NAME} cannot run this: the model is no TFLite file")
+            raise UnsupportedOpError("cannot run this: the model is no TFLite file")
         return workload.model
     if not workload.blocks:
         return tflite_identity_model(_NOOP_SHAPE)
