@@ -1,9 +1,12 @@
-"""LiteRT on the CPU, with XNNPACK; where it is not installed its predecessor, `tflite-runtime`.
+"""LiteRT on the CPU, with XNNPACK, or on a delegate of the user's; where it is not installed its predecessor, `tflite-runtime`.
+
+What a delegate leaves to the CPU is refused as a fallback, never timed: the number would be another device's.
 
 The runtime and numpy are imported inside the methods: the server process loads this file to describe the
 backend, and stays small.
 """
 
+import ctypes
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +14,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from chamnet.errors import ConfigError, UnsupportedOpError
+from chamnet.errors import ConfigError, FallbackError, UnsupportedOpError
 from chamnet.records import Component
 from chamnet_agent.backends.base import Workload
+from chamnet_agent.backends.outside import digest_of, why_no_file
+from chamnet_agent.settings import DEFAULTS, BackendSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +33,7 @@ _PROVIDER = "XNNPACK"
 _DTYPES = ("f32", "int8")
 _PACKAGES = ("ai_edge_litert", "tflite_runtime")
 _NOOP_SHAPE = (1, 8, 1, 1)
+_ENTRY_POINTS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +57,22 @@ class LiteRtModel:
 
 
 class LiteRtBackend:
-    """Runs TFLite files on the CPU.
+    """Runs TFLite files on the CPU, or on a delegate.
 
     Raises:
-        ConfigError: The runtime is installed, but broken; says what to do.
+        ConfigError: The runtime is installed, but broken, or the delegate does not load; says what to do.
     """
+
+    settings: ClassVar[BackendSettings] = DEFAULTS
 
     def __init__(self, *, threads: int) -> None:
         package, version = _installed()
         self._threads = threads
         self._version = _shown(package, version)
+        self._delegate: _External | None = None
         try:
-            self._new_interpreter = import_module(f"{package}.interpreter").Interpreter
+            module = import_module(f"{package}.interpreter")
+            self._new_interpreter = module.Interpreter
             self.prepare(Workload(), seed=0, slot=0)
         except (ImportError, AttributeError, SystemError, UnsupportedOpError) as error:
             # tflite-runtime imports with numpy 2, and only breaks when it is used
@@ -70,23 +80,32 @@ class LiteRtBackend:
             raise ConfigError(
                 f"backend {_NAME}: {package} {version} does not work here: {error.__cause__ or error}; try {cure}"
             ) from error
+        if self.settings.delegate is not None:
+            self._delegate = _External(module, self.settings.delegate, dict(self.settings.delegate_options))
 
-    @staticmethod
-    def describe() -> Component:
-        """Return version, provider and whether it is installed."""
+    @classmethod
+    def describe(cls) -> Component:
+        """Return version, provider and whether it is installed, and its delegate there.
+
+        A delegate is a provider of its own, by name, digest and options.
+        """
         package, version = _installed()
+        delegate, provider = cls.settings.delegate, _PROVIDER
+        why_not = None if package else "not installed; pip install 'chamnet[litert]'"
+        if delegate is not None:
+            why_not = why_not or why_no_file(delegate)
+            digest = "" if why_not else digest_of(delegate)
+            options = (f"{name}={value}" for name, value in cls.settings.delegate_options)
+            provider = " ".join([delegate.name, digest, *options])
         return Component(
-            name=_NAME,
-            version=_shown(package, version),
-            provider=_PROVIDER,
-            dtypes=_DTYPES,
-            why_not=None if package else "not installed; pip install 'chamnet[litert]'",
+            name=_NAME, version=_shown(package, version), provider=provider, dtypes=_DTYPES, why_not=why_not
         )
 
     def prepare(self, workload: Workload, *, seed: int, slot: int) -> LiteRtModel:
         """Load a workload; its tensors are its own, since LiteRT shares none between models.
 
         Raises:
+            FallbackError: The delegate leaves something to the CPU.
             UnsupportedOpError: The runtime refuses it, or a shape is not fixed.
         """
         import numpy as np
@@ -98,6 +117,8 @@ class LiteRtBackend:
             for details in interpreter.get_input_details():
                 interpreter.set_tensor(details["index"], _noise(details, rng))
             interpreter.invoke()  # what it refuses only when run, it refuses here
+        if self._delegate:  # its tensors may live elsewhere
+            return LiteRtModel(interpreter.invoke, interpreter)
         # `invoke` first checks whether views of tensors are held: 0.25 us, half as long as an empty run
         run = getattr(getattr(interpreter, "_interpreter", None), "Invoke", None)
         if run is None:
@@ -105,9 +126,10 @@ class LiteRtBackend:
         return LiteRtModel(run, interpreter, tuple(_views(interpreter)))
 
     def resolve(self, workload: Workload, *, seed: int) -> tuple[str, ...]:
-        """Return a key per operator, marked where XNNPACK does not take it.
+        """Return a key per operator, marked where XNNPACK does not take it; with a delegate, its name and each unit's key.
 
         Raises:
+            FallbackError: The delegate leaves something to the CPU.
             UnsupportedOpError: The runtime refuses it.
         """
         from chamnet.models.tflite_executed import tflite_executed_keys
@@ -115,12 +137,18 @@ class LiteRtBackend:
         data = tflite_bytes(workload, seed)
         with self._refusals():
             interpreter = self._interpreter(data)
+            if self._delegate:
+                name = self._delegate.name
+                return tuple(f"{name}:{unit.key}" for unit in workload.blocks) or (f"{name}:model",)
             operators: list[dict[str, Any]] = getattr(interpreter, "_get_ops_details", list)()
             return tflite_executed_keys(data, apart=_apart(operators))
 
     def _interpreter(self, data: bytes) -> Any:
-        interpreter = self._new_interpreter(model_content=data, num_threads=self._threads)
+        delegated = self._delegate.arguments() if self._delegate else {}
+        interpreter = self._new_interpreter(model_content=data, num_threads=self._threads, **delegated)
         interpreter.allocate_tensors()
+        if self._delegate:
+            self._delegate.check(interpreter)
         return interpreter
 
     @contextmanager
@@ -130,6 +158,72 @@ class LiteRtBackend:
             yield
         except (RuntimeError, ValueError) as error:
             raise UnsupportedOpError(f"backend {_NAME} {self._version} cannot run this: {error}") from error
+
+
+class _External:
+    """A delegate that the user brings.
+
+    Args:
+        module: Of the runtime, with its interpreter.
+        library: Of the delegate.
+        options: Given to it.
+
+    Raises:
+        ConfigError: It does not load, or the runtime does not tell what it takes.
+    """
+
+    def __init__(self, module: Any, library: Path, options: dict[str, str]) -> None:
+        self._module = module
+        self._library = library
+        self._options = options
+        if not hasattr(module.Interpreter, "_get_ops_details") or not hasattr(module, "OpResolverType"):
+            raise ConfigError(
+                f"backend {_NAME}: this runtime does not tell what a delegate leaves to the CPU; pip install 'chamnet[litert]'"
+            )
+        self._loaded()
+
+    @property
+    def name(self) -> str:
+        """Name of the library."""
+        return self._library.name
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what a new interpreter is given: a delegate of its own, and no XNNPACK for what that one leaves."""
+        alone = self._module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        return {"experimental_delegates": [self._loaded()], "experimental_op_resolver_type": alone}
+
+    def check(self, interpreter: Any) -> None:
+        """Check that the delegate runs everything.
+
+        Raises:
+            FallbackError: It does not; says what it leaves.
+        """
+        operators: list[dict[str, Any]] = interpreter._get_ops_details()
+        apart = _apart(operators)
+        left = dict.fromkeys(each["op_name"] for each in operators if each["index"] in apart)
+        if left:
+            raise FallbackError(
+                f"backend {_NAME}: delegate {self.name} leaves {', '.join(left)} of this to the CPU; it is not measured"
+            )
+
+    def _loaded(self) -> Any:
+        try:
+            library = ctypes.CDLL(str(self._library))
+            if missing := [name for name in _ENTRY_POINTS if not hasattr(library, name)]:
+                raise ConfigError(
+                    f"backend {_NAME}: {self._library} is no external delegate: it has no {missing[0]}"
+                )
+            return self._module.load_delegate(str(self._library), self._options)
+        except OSError as error:
+            raise ConfigError(
+                f"backend {_NAME}: delegate {self._library} does not load: {error}; it has to be built for this processor and"
+                " C library, which those of a phone are not: there, the backend native-tool runs them"
+            ) from error
+        except ValueError as error:
+            said = str(error).partition("\n")[2].strip() or "nothing"
+            raise ConfigError(
+                f"backend {_NAME}: delegate {self._library} cannot be made; it said: {said}; look at --delegate-options"
+            ) from error
 
 
 def _views(interpreter: Any) -> Iterator[Any]:
