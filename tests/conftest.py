@@ -76,6 +76,8 @@ def fake_tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the path of a program that behaves like benchmark_model."""
     source = Path(__file__).parent / "agent/backends/benchmark_model_fake.py"
     program = tmp_path_factory.mktemp("tool") / "benchmark_model"
-    program.write_text(f"#!{sys.executable} -IS\n{source.read_text(encoding='utf-8')}", encoding="utf-8")
+    program.write_text(
+        f"#!{Path(sys.executable).resolve()} -IS\n{source.read_text(encoding='utf-8')}", encoding="utf-8"
+    )
     program.chmod(0o755)
     return program

@@ -28,6 +28,9 @@ _SMALLEST = (
 _FIRST_BATCH = 60  # walks; later batches double, so that what they learn from grows with what they cost
 _NOOPS = 6  # empty models on a walk
 _ANCHORS = 3  # visits of each network by every device in a batch that several share: the fewest with an error
+_ALONE = Policy(
+    mode="loop", laps=3, warmup_laps=0, noops=1
+)  # each lap is a program that starts anew and warms up
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Batch:
         networks: Measured whole.
         rounds: Numbers of the visits of each of them.
         session: Of the calibration; a new one measures the networks anew.
+        alone: Whether the units of a walk are measured one by one, on a backend that cannot walk.
     """
 
     number: int
@@ -103,6 +107,7 @@ class Batch:
     networks: tuple[Network, ...] = ()
     rounds: tuple[int, ...] = ()
     session: int = 0
+    alone: bool = False
 
     def visit_ids(self, digest: str) -> set[str]:
         """Return the ids of every visit the batch asks for, on the platform of that digest."""
@@ -113,8 +118,8 @@ class Batch:
     ) -> Iterator[Request]:
         """Yield what is missing, in order.
 
-        A walk of which anything is missing is made again from end to end, for a unit needs those before it; what is
-        stored already is dropped when it arrives.
+        A walk of which anything is missing is made again from end to end, for a unit needs those before it, unless each is
+        measured alone; what is stored already is dropped when it arrives.
 
         Args:
             digest: Of the platform; starts every visit's id.
@@ -155,7 +160,8 @@ class Batch:
         keys = tuple(unit.key for unit in network.units(self.granularity))
         walk = f"{digest}/walk/{self.number}/{self.granularity}/{network.digest}"
         items = tuple(Item(visit_id=f"{walk}/{i}", blocks=(key,)) for i, key in enumerate(keys))
-        return Request(Policy(mode="ring", laps=self.laps, noops=_NOOPS), items, "unit", keys)
+        policy = _ALONE if self.alone else Policy(mode="ring", laps=self.laps, noops=_NOOPS)
+        return Request(policy, items, "unit", keys)
 
     def _loops(self, digest: str, rounds: Sequence[int]) -> Iterator[Request]:
         for number in rounds:
@@ -169,7 +175,7 @@ def _missing(
         kept = [i for i, key in enumerate(request.keys) if (request.kind, key) not in failed]
         if all(request.items[i].visit_id in done for i in kept):
             continue
-        if request.kind == "network":
+        if request.policy.mode == "loop":
             kept = [i for i in kept if request.items[i].visit_id not in done]
         items = tuple(request.items[i] for i in kept)
         yield Request(request.policy, items, request.kind, tuple(request.keys[i] for i in kept))

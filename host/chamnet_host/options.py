@@ -108,7 +108,7 @@ Backend = Annotated[
     str | None,
     typer.Option(
         "--backend",
-        help="Runtime: onnxruntime, onnxruntime-cuda, onnxruntime-qnn, litert, torch, torch-cuda. Default: as last profiled, else the device's own.",
+        help="Runtime: onnxruntime, onnxruntime-cuda, onnxruntime-qnn, litert, torch, torch-cuda, native-tool. Default: as last profiled, else the device's own.",
         show_default=False,
     ),
 ]

@@ -19,6 +19,7 @@ __all__ = ["batches", "default_granularity", "find_effort", "fitted_effort", "wa
 
 _COVERS_FROM = 5  # the batch from which a full effort covers the grid; before, it is a normal one
 _VISITS_OF_GIVEN = 3  # walks through each network that was named
+_CANNOT_WALK = ("native-tool",)  # backends that start a program for each unit
 _USUAL_WALKS = EFFORTS["normal"].walks or 1
 
 
@@ -81,6 +82,7 @@ def batches(
             networks=workspace.calibration,
             rounds=tuple(range(first, last)),
             session=session,
+            alone=platform.backend in _CANNOT_WALK,
         )
         done += count
 

@@ -25,6 +25,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "patience_s": (int, float),
     "cool_to_c": (int, float),
 }
+_FOR_BACKENDS = ("native_tool", "native_tool_args", "delegate", "delegate_options")
 _IN_FILES = ("local", "direct", "adb", "ssh")
 
 
@@ -52,6 +53,10 @@ class DeviceProfile:
         patience_s: How long a device that was lost is waited for.
         cool_to_c: Temperature of the hottest zone above which it is left to cool between requests; None for no limit.
         bundle: System and processor of the bundle that it takes, such as `android-aarch64`; empty: none is known.
+        native_tool: Path, on the device, of the program that the backend `native-tool` drives; empty: none.
+        native_tool_args: Given to it, as for a shell.
+        delegate: Path, on the device, of a delegate for the backend `litert`; empty: XNNPACK.
+        delegate_options: Given to it, as `name=value name=value`.
         verified_on: Hardware and date of a real run; empty until then.
     """
 
@@ -71,12 +76,22 @@ class DeviceProfile:
     patience_s: float = 10.0
     cool_to_c: float | None = None
     bundle: str = ""
+    native_tool: str = ""
+    native_tool_args: str = ""
+    delegate: str = ""
+    delegate_options: str = ""
     verified_on: str = ""
 
     @property
     def is_deployed(self) -> bool:
         """Whether the host puts a bundle on the device."""
         return self.transport in ("adb", "ssh")
+
+    @property
+    def backend_flags(self) -> tuple[str, ...]:
+        """What an agent that is started is told of single backends."""
+        given = {name: getattr(self, name) for name in _FOR_BACKENDS}
+        return tuple(f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value)
 
 
 def find_profile(target: str, folder: Path | None = None) -> DeviceProfile:
@@ -134,6 +149,8 @@ def _mistake(profile: DeviceProfile) -> str | None:
         return f"unknown transport {profile.transport!r}; known: {', '.join(_IN_FILES)}"
     if profile.transport == "direct" and not profile.address:
         return "transport direct needs an address = 'HOST:PORT'"
+    if profile.transport == "direct" and profile.backend_flags:
+        return f"transport direct: give {profile.backend_flags[0]} to `chamnet-agent serve` there"
     if profile.transport == "ssh" and not profile.host:
         return "transport ssh needs a host, such as host = 'pi@raspberrypi.local'"
     if profile.is_deployed and not profile.bundle:

@@ -1,8 +1,10 @@
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
 from chamnet.errors import ConfigError
+from chamnet_agent.settings import BackendSettings, add_settings, settings_of
 from chamnet_host.profiles import DeviceProfile, find_profile, load_profile, shipped_profiles
 
 
@@ -42,6 +44,10 @@ def test_unknown_target_lists_the_known(target: str) -> None:
         ("threads = 0", "at least 1"),
         ("transport = 'pigeon'", "unknown transport 'pigeon'"),
         ("transport = 'direct'", "needs an address"),
+        (
+            "transport = 'direct'\naddress = 'a:1'\ndelegate = '/x.so'",
+            "give --delegate=/x.so to `chamnet-agent serve` there",
+        ),
         ("transport = 'adb'", "needs a bundle, such as bundle = 'android-aarch64'"),
         ("transport = ", "cannot be read as TOML"),
     ],
@@ -49,6 +55,24 @@ def test_unknown_target_lists_the_known(target: str) -> None:
 def test_bad_profiles_are_one_clear_error(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_profile(write(tmp_path, text))
+
+
+def test_what_backends_are_told_is_what_the_agent_reads(tmp_path: Path) -> None:
+    text = """
+        native_tool = "/data/local/tmp/benchmark_model"
+        native_tool_args = "ADSP_LIBRARY_PATH=/x --use_gpu=true"
+        delegate = "/vendor/lib64/libfoo.so"
+        delegate_options = "level=3 'name=a b'"
+    """
+    parser = ArgumentParser()
+    add_settings(parser)
+    settings = settings_of(parser.parse_args(load_profile(write(tmp_path, text)).backend_flags))
+    assert settings == BackendSettings(
+        native_tool=Path("/data/local/tmp/benchmark_model"),
+        native_tool_args=("ADSP_LIBRARY_PATH=/x", "--use_gpu=true"),
+        delegate=Path("/vendor/lib64/libfoo.so"),
+        delegate_options=(("level", "3"), ("name", "a b")),
+    )
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:

@@ -38,7 +38,11 @@ def transport_of(device: DeviceProfile) -> Transport:
     if device.is_deployed:
         return deployed_transport(device)
     return LocalTransport(
-        backend=device.backend or None, cores=device.cores, threads=device.threads, governor=device.governor
+        backend=device.backend or None,
+        cores=device.cores,
+        threads=device.threads,
+        governor=device.governor,
+        flags=device.backend_flags,
     )
 
 
@@ -53,7 +57,7 @@ def deployed_transport(
     """
     more: dict[str, Any] = {
         "backend": device.backend or None, "cores": device.cores, "threads": device.threads,
-        "governor": device.governor, "networked": _networked(device), "progress": progress,
+        "governor": device.governor, "flags": device.backend_flags, "networked": _networked(device), "progress": progress,
     }  # fmt: skip
     bundle = bundle_folder(device)
     if device.transport == "ssh":

@@ -1,7 +1,7 @@
 """An agent that this host puts on a device, starts there and ends again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chamnet.clock import Clock, SystemClock
@@ -52,6 +52,7 @@ class DeployedTransport:
         threads: The backend computes with.
         governor: Of these cores while the agent runs; empty to leave it.
         networked: Where the agent answers instead of through a forward; None for a forward.
+        flags: More of `chamnet-agent serve`, of single backends.
         lease_s: After which the agent ends without a host.
         start_s: For it to answer.
         progress: Told what is sent.
@@ -69,6 +70,7 @@ class DeployedTransport:
         threads: int = 1,
         governor: str = "",
         networked: Networked | None = None,
+        flags: Sequence[str] = (),
         lease_s: float = 600.0,
         start_s: float = 60.0,
         progress: Progress = lambda _done, _total, _path: None,
@@ -81,7 +83,7 @@ class DeployedTransport:
         given = {"--cores": cores, "--threads": str(threads), "--lease": f"{lease_s:g}s"}
         given |= {"--backend": backend} if backend else {}
         given |= {"--governor": governor} if governor else {}
-        self._flags = given
+        self._flags = (*(word for pair in given.items() for word in pair), *flags)
         self._start_s = start_s
         self._progress = progress
         self._clock = clock or SystemClock()
@@ -130,10 +132,8 @@ class DeployedTransport:
         self._shell = shell = self._open_shell()
         folder = at_home(shell, self._folder)
         certificates = f"{folder}/{WRITABLE}/tls"
-        flags = self._flags | (self._networked.flags(certificates) if self._networked else {})
-        self._agent = agent = RemoteAgent(
-            shell, folder, tuple(word for pair in flags.items() for word in pair), self._clock
-        )
+        networked = self._networked.flags(certificates) if self._networked else ()
+        self._agent = agent = RemoteAgent(shell, folder, (*self._flags, *networked), self._clock)
         deployment = Deployment(shell, folder)
         difference = deployment.difference(manifest)
         endpoint = self._shared(agent, difference)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chamnet.clock import Clock, SystemClock
@@ -36,6 +36,7 @@ class LocalTransport:
         cores: To measure on, such as `0,1`; `auto` for the fastest.
         threads: The backend computes with.
         governor: Of these cores while the agent runs; empty to leave it.
+        flags: More of `chamnet-agent serve`, of single backends.
         own: Whether to start an agent even if one runs, with a state directory of its own. Two agents that measure
             at the same time disturb each other: for tests.
         start_s: For a child to answer.
@@ -50,6 +51,7 @@ class LocalTransport:
         cores: str = "auto",
         threads: int = 1,
         governor: str = "",
+        flags: Sequence[str] = (),
         own: bool = False,
         start_s: float = 20.0,
         environ: Mapping[str, str] | None = None,
@@ -60,8 +62,9 @@ class LocalTransport:
             self._flags += ["--backend", backend]
         if governor:
             self._flags += ["--governor", governor]
+        self._flags += flags
         self._own = own
-        self._plain = not backend and cores == "auto" and threads == 1 and not governor
+        self._plain = not backend and cores == "auto" and threads == 1 and not governor and not flags
         self._start_s = start_s
         self._environ = dict(os.environ if environ is None else environ)
         self._clock = clock or SystemClock()

@@ -41,14 +41,14 @@ class Networked:
         """Folder of the host's side."""
         return self.certificates / "host"
 
-    def flags(self, folder: str) -> dict[str, str]:
+    def flags(self, folder: str) -> tuple[str, ...]:
         """Return the options of the agent; `folder` on the device holds its side of the certificates."""
         host, _, port = self.address.rpartition(":")
         try:
             listens_on = str(ipaddress.ip_address(host.strip("[]")))
         except ValueError:
             listens_on = _EVERY_INTERFACE
-        return {"--host": listens_on, "--port": port, "--tls": folder}
+        return "--host", listens_on, "--port", port, "--tls", folder
 
     def prepare(self, shell: DeviceShell, folder: str, *, now: datetime | None = None) -> None:
         r"""Put the agent's side on the device, readable by its user alone; make both sides before, if need be.

@@ -88,6 +88,18 @@ def test_a_walk_is_a_ring_in_the_networks_own_order(batch: Batch) -> None:
         assert ring.policy.noops > 0
 
 
+def test_where_nothing_can_walk_units_are_measured_alone_and_only_those_that_are_missing(
+    batch: Batch,
+) -> None:
+    alone = replace(batch, alone=True)
+    (first, *_) = alone.requests("d", set(), set())
+    assert (first.policy.mode, first.policy.warmup_laps) == ("loop", 0)
+    assert first.policy.noops > 0
+    missing = first.items[3]
+    (asked,) = alone.requests("d", alone.visit_ids("d") - {missing.visit_id}, set())
+    assert (asked.items, asked.keys) == ((missing,), (first.keys[3],))
+
+
 def test_whole_networks_are_visited_between_walks(batch: Batch) -> None:
     requests = list(batch.requests("d", set(), set()))
     loops = [i for i, request in enumerate(requests) if request.kind == "network"]

@@ -13,6 +13,7 @@ from chamnet.errors import ConfigError, DeviceBusyError, DeviceUnreachableError
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import running
 from chamnet_host.client import DeviceClient
+from chamnet_host.profiles import DeviceProfile
 from chamnet_host.testing import TransportContract
 from chamnet_host.transport import LocalTransport
 
@@ -64,6 +65,17 @@ def test_other_settings_than_the_running_agents_are_refused(tmp_path: Path) -> N
             other.open()
 
 
+def test_an_agent_is_told_of_the_tool_that_a_profile_names(tmp_path: Path, fake_tool: Path) -> None:
+    profile = DeviceProfile(name="here", native_tool=str(fake_tool), native_tool_args="--use_fake=true")
+    local = LocalTransport(own=True, flags=profile.backend_flags, environ=environ(tmp_path))
+    connection = local.open()
+    with DeviceClient(connection.address, connection.token) as client:
+        found = client.describe().backend("native-tool")
+    local.close()
+    assert found is not None
+    assert (found.why_not, found.provider) == (None, "--use_fake=true")
+
+
 def test_two_hosts_share_one_agent(tmp_path: Path, transport: LocalTransport) -> None:
     second = LocalTransport(environ=environ(tmp_path))
     assert transport.open() == second.open()
@@ -83,7 +95,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_agent_that_cannot_start_says_why(tmp_path: Path) -> None:
     local = LocalTransport(backend="cuda", environ=environ(tmp_path))
-    with pytest.raises(ConfigError, match="--backend cuda: unknown; known: litert, onnxruntime"):
+    with pytest.raises(ConfigError, match="--backend cuda: unknown; known: litert, native-tool, onnxruntime"):
         local.open()
     local.close()
 

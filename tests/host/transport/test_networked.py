@@ -97,5 +97,5 @@ def test_an_address_that_is_none_says_so(address: str, certificates: Path) -> No
 
 
 def test_a_board_known_by_name_listens_on_every_interface(certificates: Path) -> None:
-    assert Networked("board.local:8799", certificates).flags("/tls")["--host"] == "0.0.0.0"
-    assert Networked("[fd00::7]:8799", certificates).flags("/tls")["--host"] == "fd00::7"
+    assert Networked("board.local:8799", certificates).flags("/tls")[1] == "0.0.0.0"
+    assert Networked("[fd00::7]:8799", certificates).flags("/tls")[1] == "fd00::7"

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from chamnet.errors import BundleError, ConfigError, DeviceBusyError, DeviceUnre
 from chamnet.records import Item, Policy
 from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
+from chamnet_host.profiles import DeviceProfile
 from chamnet_host.testing import TransportContract
 from chamnet_host.transport.adb.transport import AdbTransport
 from chamnet_host.transport.base import Connection
@@ -103,6 +105,22 @@ def test_units_are_measured_on_the_device(make: Maker, way: str) -> None:
         (visit,) = client.measure([item], Policy(mode="ring", laps=3))
     assert visit.status == "ok"
     assert min(visit.samples_ns) >= 2_000_000
+
+
+def test_a_tool_that_the_user_put_on_the_device_is_driven(make: Maker, phone: AdbdDevice) -> None:
+    place, script = "/data/local/tmp/benchmark_model", "/data/local/tmp/fake.py"
+    tool = phone.root / place[1:]
+    tool.write_text(f'#!/system/bin/sh\nexec {FOLDER}/agent-python -S {script} "$@"\n')
+    tool.chmod(0o755)
+    shutil.copy(Path(__file__).parents[3] / "agent/backends/benchmark_model_fake.py", phone.root / script[1:])
+    profile = DeviceProfile(
+        name="phone", native_tool=place, native_tool_args="FAKE_LIB=/x --use_fake=true --fake_needs=FAKE_LIB"
+    )
+    connection = make(flags=profile.backend_flags).open()
+    with DeviceClient(connection.address, connection.token) as client:
+        item = Item(visit_id="1", blocks=(UNIT,))
+        (visit,) = client.measure([item], Policy(mode="loop", laps=2), backend="native-tool")
+    assert (visit.status, visit.samples_ns) == ("ok", (100_000, 100_000))
 
 
 def test_opening_again_sends_nothing(make: Maker) -> None:
