@@ -179,14 +179,15 @@ class NativeToolBackend:
         )
 
     def _check(self) -> None:
-        """Run the empty model, wherever it runs.
+        """Run the empty model, wherever it runs, and see that asking for the delegate alone ends nothing.
 
         Raises:
-            ConfigError: That fails, as everything would: a library is missing, or a flag unknown.
+            ConfigError: That fails, as everything would: a library is missing, a flag unknown, or two do not go together.
         """
         model = _written(tflite_bytes(Workload(), 0))
         try:
             done = self._tool.run(model, whole=False)
+            self._tool.run(model, whole=True)
         except ToolEndedError as error:
             raise ConfigError(f"backend {_NAME} does not work here: {error}") from error
         finally:

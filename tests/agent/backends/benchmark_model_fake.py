@@ -11,6 +11,7 @@ with the standard library only, as a program:
     --fake_absent=true           the delegate cannot be made: an old tool goes on without, whatever is required
     --fake_needs=NAME            ends at once unless the environment has NAME
     --fake_mean_us=12.5,13       what calls take, run by run
+    --fake_incompatible=true     it aborts when it is to use the delegate alone, as LiteRT's own does with --use_cpu=true
     --fake_exit=3, --fake_signal=11, --fake_hangs=FOLDER, --fake_writes=nothing|text|empty
     --fake_only=OPERATOR         of these, only for files that have the operator
 """
@@ -124,6 +125,15 @@ def hang(folder: Path) -> None:
     time.sleep(600)
 
 
+def end_early(flags: dict[str, str]) -> None:
+    if "fake_incompatible" in flags and flags.get("require_full_delegation") == "true":
+        os.abort()
+    if "fake_signal" in flags:
+        os.kill(os.getpid(), int(flags["fake_signal"]))
+    if "fake_hangs" in flags:
+        hang(Path(flags["fake_hangs"]))
+
+
 def main(words: list[str]) -> int:
     flags = dict(word.removeprefix("--").split("=", 1) for word in words)
     print("INFO: this is the log, not for programs: avg=1 us")  # noqa: T201
@@ -141,10 +151,7 @@ def main(words: list[str]) -> int:
     if "fake_exit" in flags:
         print("ERROR: Failed to apply the fake delegate.", file=sys.stderr)  # noqa: T201
         return int(flags["fake_exit"])
-    if "fake_signal" in flags:
-        os.kill(os.getpid(), int(flags["fake_signal"]))
-    if "fake_hangs" in flags:
-        hang(Path(flags["fake_hangs"]))
+    end_early(flags)
     nodes, running, whole = plan(flags, names)
     if flags.get("require_full_delegation") == "true" and not whole:
         print("ERROR: Disallowed CPU fallback detected.", file=sys.stderr)  # noqa: T201

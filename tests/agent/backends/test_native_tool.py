@@ -168,6 +168,7 @@ def test_a_tool_that_fails_later_is_a_crash(make: Make, fake_tool: Path, tmp_pat
     [
         (["--fake_exit=3"], "does not work here: .* ended with 3 on an empty model; its last lines"),
         (["--fake_signal=6"], "does not work here: .* was ended by SIGABRT"),
+        (["--fake_incompatible=true"], "does not work here: .* was ended by SIGABRT"),
         (["--fake_writes=nothing"], "expected a message BenchmarkResult .*, found no file; its output begins 'INFO: this"),
         (["--fake_writes=text"], "expected a message BenchmarkResult .*, found a file that begins 'avg=1 us'"),
         (["--fake_writes=empty"], "expected a message BenchmarkResult .*, found a file that begins ''"),
