@@ -97,7 +97,7 @@ def test_a_crash_costs_one_item(start: Start) -> None:
 
 def test_a_hang_ends_as_a_timeout_with_all_that_the_tool_started(start: Start, tmp_path: Path) -> None:
     client = start("--fake_only=ADD", f"--fake_hangs={tmp_path}")
-    adding, conv = client.measure(ITEMS, Policy(mode="loop", laps=1, noops=0, timeout_s=4.0))
+    adding, conv = client.measure(ITEMS, Policy(mode="loop", laps=1, noops=0, timeout_s=6.0))
     assert (adding.status, conv.status) == ("timeout", "ok")
     assert all(gone(pid) for pid in begun(tmp_path))
 
