@@ -16,6 +16,8 @@ ChamNetError                    exit code 1: a failure
 │   ├── DeviceUnreachableError  no agent answers
 │   ├── DeviceLostError         the agent went away while it worked
 │   └── DeviceBusyError         another agent or host holds the device
+├── MeterError                  no energy can be read: no sensor, no permission, charging, vanished
+│   └── MeterInterruptedError   the energy of this window cannot be told; another window may do
 └── WorkerError                 the measuring process crashed, hung or ran out of memory
 ```
 
@@ -87,6 +89,14 @@ class DeviceLostError(DeviceError):
 
 class DeviceBusyError(DeviceError):
     """Another agent or host holds the device."""
+
+
+class MeterError(ChamNetError):
+    """No energy can be read; the message says why and what would help."""
+
+
+class MeterInterruptedError(MeterError):
+    """The energy of one window cannot be told: the counter was reset or stuck, or nobody read it in time."""
 
 
 class WorkerError(ChamNetError):

@@ -17,6 +17,8 @@ from chamnet.errors import (
     DeviceUnreachableError,
     FallbackError,
     InfeasibleBudgetError,
+    MeterError,
+    MeterInterruptedError,
     NotProfiledError,
     StoreError,
     TokenError,
@@ -35,6 +37,8 @@ STATUS: dict[type[ChamNetError], grpc.StatusCode] = {
     DeviceLostError: grpc.StatusCode.ABORTED,
     DeviceBusyError: grpc.StatusCode.FAILED_PRECONDITION,
     WorkerError: grpc.StatusCode.INTERNAL,
+    MeterError: grpc.StatusCode.DATA_LOSS,
+    MeterInterruptedError: grpc.StatusCode.ALREADY_EXISTS,  # says nothing here, but no other code is left
 }
 
 HOST_ONLY = frozenset({BudgetError, BundleError, InfeasibleBudgetError, NotProfiledError, StoreError})

@@ -1,0 +1,6 @@
+"""What meters say, and the energy of a window of time in it. Pure: nothing here reads a device."""
+
+from chamnet.energy.rails import Domain, Nature, Rail, Reading, Total, choose, total
+from chamnet.energy.series import EnergySeries, PowerStats
+
+__all__ = ["Domain", "EnergySeries", "Nature", "PowerStats", "Rail", "Reading", "Total", "choose", "total"]
