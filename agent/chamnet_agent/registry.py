@@ -9,13 +9,23 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol, cast
 
-from chamnet.errors import ConfigError
+from chamnet.errors import ConfigError, MeterError
 from chamnet.records import Component
 from chamnet_agent.backends.base import Backend
-from chamnet_agent.power.base import PowerMeter
+from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 from chamnet_agent.settings import DEFAULTS, BackendSettings
 
-__all__ = ["BACKENDS", "METERS", "backends", "default_backend", "load_backend", "meters", "why_not"]
+__all__ = [
+    "BACKENDS",
+    "METERS",
+    "backends",
+    "default_backend",
+    "load_backend",
+    "load_meter",
+    "meters",
+    "open_meter",
+    "why_not",
+]
 
 BACKENDS = {
     "onnxruntime": "chamnet_agent.backends.onnxruntime:OnnxRuntimeBackend",
@@ -34,19 +44,19 @@ class Described(Protocol):
     """A plug-in class: says what it is without loading what it needs."""
 
     @staticmethod
-    def describe() -> Component:
-        """Return name, version and whether it is usable here."""
+    def describe(*arguments: MeterSettings) -> Component:
+        """Return name, version and whether it is usable here; meters are given their settings."""
         ...
 
 
 def backends(settings: BackendSettings = DEFAULTS) -> tuple[Component, ...]:
     """Return every known backend, usable or not."""
-    return tuple(_described(_targets("chamnet.backends", BACKENDS), settings))
+    return tuple(_described(_targets("chamnet.backends", BACKENDS), settings=settings))
 
 
-def meters() -> tuple[Component, ...]:
-    """Return every known meter, usable or not."""
-    return tuple(_described(_targets("chamnet.meters", METERS), DEFAULTS))
+def meters(settings: MeterSettings = DEFAULT_SETTINGS) -> tuple[Component, ...]:
+    """Return every known meter, usable with these settings or not."""
+    return tuple(_described(_targets("chamnet.meters", METERS), settings))
 
 
 def why_not(name: str) -> str | None:
@@ -102,18 +112,33 @@ def load_meter(name: str) -> type[PowerMeter]:
     return cast(type[PowerMeter], _load(targets[name]))
 
 
+def open_meter(name: str, settings: MeterSettings = DEFAULT_SETTINGS) -> PowerMeter:
+    """Return a meter, open.
+
+    Raises:
+        ConfigError: There is no such meter.
+        MeterError: It is not usable here; says why.
+    """
+    meter = load_meter(name)
+    if reason := meter.describe(settings).why_not:
+        raise MeterError(f"meter {name!r} is not usable here: {reason}")
+    return meter(settings)
+
+
 def _targets(group: str, own: Mapping[str, str]) -> dict[str, str]:
     return {each.name: each.value for each in entry_points(group=group)} | dict(own)
 
 
-def _described(targets: Mapping[str, str], settings: BackendSettings) -> Iterator[Component]:
+def _described(
+    targets: Mapping[str, str], *arguments: MeterSettings, settings: BackendSettings = DEFAULTS
+) -> Iterator[Component]:
     for name, target in targets.items():
         try:
             described = cast(Described, _with(settings, _load(target)))
         except ConfigError as error:  # a broken plug-in must not take the agent down
             yield Component(name=name, why_not=str(error))
         else:
-            yield described.describe()
+            yield described.describe(*arguments)
 
 
 def _with(settings: BackendSettings, loaded: object) -> object:

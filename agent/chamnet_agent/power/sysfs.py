@@ -1,0 +1,95 @@
+"""Files of the kernel that hold one number or one name, and what to do where they cannot be read."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chamnet.errors import MeterError
+
+__all__ = ["NamedFile", "number", "optional_number", "optional_text", "text", "unreadable", "why_not"]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file with a number, and the file beside it that says what the number is of.
+
+    Attributes:
+        value: The number.
+        label: The name; None if there is none to check.
+        name: What the label said when the meter was opened.
+    """
+
+    value: Path
+    label: Path | None = None
+    name: str = ""
+
+    def read(self) -> float:
+        """Return the number.
+
+        Raises:
+            MeterError: It cannot be read, or is of something else by now.
+        """
+        if self.label is not None and (now := text(self.label)) != self.name:
+            raise MeterError(f"{self.label} says {now!r} now, it said {self.name!r}: open the meter again")
+        return number(self.value)
+
+
+def text(path: Path) -> str:
+    """Return what a file says, without the space around it.
+
+    Raises:
+        MeterError: It cannot be read; says what would help.
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise MeterError(unreadable(path, error)) from error
+
+
+def number(path: Path) -> float:
+    """Return the number in a file.
+
+    Raises:
+        MeterError: It cannot be read, or holds no number.
+    """
+    said = text(path)
+    try:
+        return float(said)
+    except ValueError as error:
+        raise MeterError(f"{path} holds {said[:40]!r}, which is no number") from error
+
+
+def optional_text(path: Path) -> str:
+    """Return what a file says; nothing where it cannot be read."""
+    try:
+        return text(path)
+    except MeterError:
+        return ""
+
+
+def optional_number(path: Path) -> float | None:
+    """Return the number in a file; None where there is none to read."""
+    try:
+        return number(path)
+    except MeterError:
+        return None
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Say why a file cannot be read, and what would help."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{path} may not be read by this user: run the agent as root, or: sudo chmod a+r {path}"
+    if error.errno in (errno.ENOENT, errno.ENODEV):
+        return f"{path} is gone: its driver was unloaded, or the device unplugged"
+    return f"{path} cannot be read: {os.strerror(error.errno) if error.errno else error}"
+
+
+def why_not(find: Callable[[], object]) -> str | None:
+    """Return why a meter's source is not usable; None if `find` finds it."""
+    try:
+        find()
+    except MeterError as error:
+        return str(error)
+    return None

@@ -1,0 +1,151 @@
+import logging
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from chamnet.clock import SystemClock
+from chamnet.energy import Rail
+from chamnet.errors import MeterError, MeterInterruptedError
+from chamnet.testing import FakeClock
+from chamnet_agent.power.recorder import Recorder, observe_period_s, poll_interval_s
+from chamnet_agent.power.testing import FakeMeter
+
+MS = 1_000_000
+S = 1_000 * MS
+RAIL = Rail(name="fake", nature="counter", domain="package")
+
+
+def told(
+    clock: FakeClock, polls: int, delay_s: Callable[[int], float] = lambda poll: 0.0
+) -> Callable[[float], bool]:
+    """Return what makes a recorder read so often, each time that much late."""
+    done = iter(range(polls))
+
+    def stopped(wait_s: float) -> bool:
+        poll = next(done, None)
+        clock.sleep_s(wait_s + (0.0 if poll is None else delay_s(poll)))
+        return poll is None
+
+    return stopped
+
+
+def test_it_reads_at_a_steady_pace() -> None:
+    """A slow reading is made up for by a shorter wait."""
+    clock = FakeClock(7 * S)
+    times_ms: list[float] = []
+
+    def say() -> tuple[float]:
+        times_ms.append((clock.now_ns() - 7 * S) / MS)
+        clock.sleep_s(0.002)
+        return (clock.now_ns() / 1_000,)
+
+    Recorder(FakeMeter(say=say), clock=clock, poll_s=0.01).run(told(clock, 5))
+    assert times_ms == [10, 20, 30, 40, 50]
+
+
+def test_readings_that_were_missed_are_not_made_up_for() -> None:
+    clock = FakeClock()
+    meter = FakeMeter(say=lambda: (clock.now_ns() / 1_000,))
+    recorder = Recorder(meter, clock=clock, poll_s=0.01)
+    recorder.run(told(clock, 20, lambda poll: 0.5 if poll == 3 else 0.0))
+    assert meter.reads == 20
+    assert clock.now_ns() == pytest.approx(0.71 * S, abs=0.011 * S)
+    assert recorder.energy_uj("fake", 600 * MS, 690 * MS) == pytest.approx(90_000)  # 1 W
+
+
+def test_a_slow_reading_counts_for_its_middle() -> None:
+    clock = FakeClock()
+
+    def say() -> tuple[float]:
+        clock.sleep_s(0.004)
+        value = clock.now_ns() / 1_000  # 1 W, true now
+        clock.sleep_s(0.004)
+        return (value,)
+
+    recorder = Recorder(FakeMeter(say=say), clock=clock, poll_s=0.02)
+    recorder.run(told(clock, 50))
+    assert recorder.energy_uj("fake", 100 * MS, 900 * MS) == pytest.approx(800_000)
+
+
+def test_a_failure_spoils_its_windows_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+
+    def say() -> tuple[float]:
+        if 300 * MS < clock.now_ns() < 400 * MS:
+            raise MeterError("the phone is charging: unplug it")
+        return (clock.now_ns() / 1_000,)
+
+    recorder = Recorder(FakeMeter(say=say), clock=clock, poll_s=0.01)
+    with caplog.at_level(logging.WARNING):
+        recorder.run(told(clock, 70))
+    assert len(caplog.records) == 1
+    assert recorder.energy_uj("fake", 10 * MS, 300 * MS) == pytest.approx(290_000)
+    assert recorder.power_w("fake", 410 * MS, 690 * MS).mean_w == pytest.approx(1)
+    with pytest.raises(MeterError, match="charging"):
+        recorder.energy_uj("fake", 10 * MS, 500 * MS)
+
+
+def test_a_meter_is_not_read_more_often_than_it_bears() -> None:
+    meter = FakeMeter(period_s=0.16, shortest_poll_s=0.064)
+    assert poll_interval_s(meter) >= 0.16
+    with pytest.raises(ValueError, match=r"this meter bears 0\.064 s"):
+        Recorder(meter, clock=FakeClock(), poll_s=0.05)
+    assert poll_interval_s(FakeMeter(period_s=0.1, on_read=False)) == pytest.approx(0.025)
+    assert poll_interval_s(FakeMeter(period_s=0.001, on_read=False)) >= 0.005
+
+
+def test_a_real_period_is_observed() -> None:
+    clock = FakeClock()
+    rails = (RAIL, Rail(name="off", nature="counter", domain="gpu"))
+    meter = FakeMeter(rails=rails, say=lambda: (clock.now_ns() // (17 * MS), 0.0), shortest_poll_s=0.001)
+    assert observe_period_s(meter, clock, budget_s=2) == {"fake": pytest.approx(0.017), "off": None}
+    assert clock.now_ns() == pytest.approx(2 * S, abs=0.1 * S)  # the one that is off was waited for
+
+
+def test_it_forgets_what_is_not_needed() -> None:
+    clock = FakeClock()
+    recorder = Recorder(FakeMeter(say=lambda: (clock.now_ns() / 1_000,)), clock=clock, poll_s=0.01)
+    recorder.run(told(clock, 100))
+    recorder.forget(500 * MS)
+    assert recorder.energy_uj("fake", 505 * MS, 805 * MS) == pytest.approx(300_000)
+    with pytest.raises(MeterInterruptedError, match="forgotten"):
+        recorder.energy_uj("fake", 100 * MS, 800 * MS)
+
+
+def test_a_thread_reads_while_it_is_entered_and_ends_with_it() -> None:
+    clock = SystemClock()
+    meter = FakeMeter(say=lambda: (clock.now_ns() / 1_000,))
+    with Recorder(meter, clock=clock, poll_s=0.002) as recorder:
+        start_ns = clock.now_ns()
+        clock.sleep_s(0.05)
+        end_ns = clock.now_ns()
+        recorder.settle(end_ns)
+        energy_uj = recorder.energy_uj("fake", start_ns, end_ns)
+        assert energy_uj == pytest.approx((end_ns - start_ns) / 1_000, rel=0.2)
+        assert (recorder.update_period_s("fake") or 0) >= 0.001
+    assert meter.closed
+    assert not any(thread.name == "meter" for thread in threading.enumerate())
+    reads = meter.reads
+    clock.sleep_s(0.02)
+    assert meter.reads == reads
+    assert recorder.energy_uj("fake", start_ns, end_ns) == energy_uj
+
+
+def test_a_stuck_counter_ends_the_wait() -> None:
+    clock = SystemClock()
+    with Recorder(FakeMeter(say=lambda: (5.0,)), clock=clock) as recorder:
+        now_ns = clock.now_ns()
+        with pytest.raises(MeterInterruptedError, match=r"no update of fake within 0\.05 s.*stuck"):
+            recorder.settle(now_ns + MS, timeout_s=0.05)
+
+
+def test_a_meter_that_fails_is_not_waited_for() -> None:
+    def say() -> tuple[float]:
+        raise MeterError("gone")
+
+    clock = SystemClock()
+    with Recorder(FakeMeter(say=say), clock=clock) as recorder:
+        recorder.settle(clock.now_ns() + 3_600 * S)
+        with pytest.raises(MeterError, match="gone"):
+            recorder.energy_uj("fake", clock.now_ns(), clock.now_ns() + S)
