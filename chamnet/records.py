@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,9 @@ __all__ = [
     "Conditions",
     "CoreCluster",
     "DeviceInfo",
+    "EnergyPolicy",
+    "EnergyReading",
+    "EnergySpans",
     "Item",
     "Mode",
     "Policy",
@@ -24,7 +28,9 @@ __all__ = [
 PROTOCOL_VERSION = 3  # of the way a measurement is made; rows of different versions never mix
 
 Status = Literal["ok", "unsupported", "fallback", "crashed", "timeout", "cancelled"]
-Mode = Literal["ring", "loop"]
+Mode = Literal["ring", "loop", "energy"]
+
+_NOISES = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +154,31 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyPolicy:
+    """How the energy of items is measured; zeros leave a time to the agent, which knows how often its meter is updated.
+
+    Attributes:
+        meter: Name of the meter; empty for the first that works.
+        rails: A total (`compute`, `device`) or names of rails separated by commas; empty for the meter's own choice.
+        window_s: How long an item runs over and over while it is measured.
+        idle_s: How long the device idles before and after.
+        guard_s: What is left out at either side of each, since updates of the meter are late.
+    """
+
+    meter: str = ""
+    rails: str = ""
+    window_s: float = 0.0
+    idle_s: float = 0.0
+    guard_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How items are measured.
 
     Attributes:
-        mode: `ring` (items in their order, lap after lap) or `loop` (each alone).
+        mode: `ring` (items in their order, lap after lap), `loop` (each alone), or `energy` (each alone, for as long as
+            `energy` says, with idling between).
         laps: Samples of each item.
         warmup_laps: Laps thrown away first.
         noops: Identity models spread through a ring.
@@ -160,6 +186,7 @@ class Policy:
         timeout_s: For one item to build or run.
         isolated: Units as files of their own, with what the runtime puts around them; otherwise as the runtime
             executes them inside a network.
+        energy: For the mode of that name.
     """
 
     mode: Mode = "ring"
@@ -169,6 +196,93 @@ class Policy:
     seed: int = 0
     timeout_s: float = 30.0
     isolated: bool = False
+    energy: EnergyPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergySpans:
+    """When a worker ran an item and when it idled, on the device's monotonic clock: what a meter is asked about afterwards.
+
+    Attributes:
+        window_ns: Start and end of the window in which the item ran.
+        before_ns: Start and end of the idling before it.
+        after_ns: Start and end of the idling after it.
+        calls: How often it ran in the window.
+        spin_ns: Start and end of a loop that computes nothing; None if there was none.
+    """
+
+    window_ns: tuple[int, int]
+    before_ns: tuple[int, int]
+    after_ns: tuple[int, int]
+    calls: int
+    spin_ns: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyReading:
+    """What a meter said of a window in which an item ran over and over.
+
+    Attributes:
+        meter: Its name.
+        rails: Names of the rails that were added up.
+        period_s: Time between updates of the meter, as observed.
+        updates: How many there were in the window.
+        window_ns: Length of the window.
+        calls: How often the item ran in it.
+        gross_uj: Energy of the window.
+        idle_before_w, idle_after_w: Power while the device idled, before and after.
+        idle_std_w: Standard deviation of the power of the idling device, between stretches of ten updates.
+        power_std_w: The same in the window; None where it is too short to tell.
+        spin_w: Power while the measuring core ran a loop that computes nothing; None if it was not measured.
+    """
+
+    meter: str
+    rails: tuple[str, ...]
+    period_s: float
+    updates: int
+    window_ns: int
+    calls: int
+    gross_uj: float
+    idle_before_w: float
+    idle_after_w: float
+    idle_std_w: float
+    power_std_w: float | None = None
+    spin_w: float | None = None
+
+    @property
+    def idle_w(self) -> float:
+        """Power of the idling device in the middle of the window, by interpolation."""
+        return (self.idle_before_w + self.idle_after_w) / 2
+
+    @property
+    def net_w(self) -> float:
+        """Power that the item adds to that of the idling device."""
+        return self.gross_uj / (self.window_ns / 1e3) - self.idle_w
+
+    @property
+    def net_mj(self) -> float:
+        """Energy of one run of the item above that of the idling device."""
+        return self.net_w * self.latency_ms
+
+    @property
+    def gross_mj(self) -> float:
+        """Energy that the device took for the time of one run."""
+        return self.gross_uj / self.calls / 1e3
+
+    @property
+    def latency_ms(self) -> float:
+        """Time of one run in this window: beside the table's latency, never instead of it."""
+        return self.window_ns / self.calls / 1e6
+
+    @property
+    def is_below_noise(self) -> bool:
+        """Whether the item adds less than five times what the idling device itself changes by.
+
+        Of two changes, the larger counts as far as it is not even: what idle power drifts by from before to after is
+        interpolated, and half of it is still taken for noise.
+        """
+        noise_w = math.hypot(self.idle_std_w, (self.idle_after_w - self.idle_before_w) / 2)
+        return self.net_w < _NOISES * noise_w
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +299,8 @@ class Visit:
         started_unix_ms: When it started, for people.
         conditions: What the device was like.
         message: Why it is not ok, with the last lines of the worker's stderr.
+        energy: What a meter said; None where no energy was measured.
+        spans: When a worker ran and idled; only between worker and server.
     """
 
     visit_id: str
@@ -196,6 +312,8 @@ class Visit:
     started_unix_ms: int = 0
     conditions: Conditions = Conditions()
     message: str = ""
+    energy: EnergyReading | None = None
+    spans: EnergySpans | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,18 @@
 """Builders and fakes to test with; shipped, so that plug-ins can use them too."""
 
 from chamnet.lut import Platform
-from chamnet.records import PROTOCOL_VERSION, Conditions, CoreCluster, DeviceInfo, Status, Visit
+from chamnet.records import (
+    PROTOCOL_VERSION,
+    Conditions,
+    CoreCluster,
+    DeviceInfo,
+    EnergyReading,
+    Status,
+    Visit,
+)
 from chamnet.records import Component as _Component
 
-__all__ = ["FakeClock", "make_device", "make_platform", "make_visit"]
+__all__ = ["FakeClock", "make_device", "make_energy", "make_platform", "make_visit"]
 
 
 class FakeClock:
@@ -62,6 +70,26 @@ def make_visit(
         noop_ns=noop_ns,
         conditions=Conditions(probe_ns=compute_ns, memory_probe_ns=memory_ns),
         message="" if samples else "why",
+    )
+
+
+def make_energy(
+    net_mj: float = 2.0, latency_ms: float = 1.0, *, idle_w: float = 1.0, noise_w: float = 0.01
+) -> EnergyReading:
+    """Return what a good meter says of an item that adds `net_mj` to an idling device in each of its runs, for a second."""
+    calls = max(round(1e3 / latency_ms), 1)
+    window_ms = calls * latency_ms
+    return EnergyReading(
+        meter="fake",
+        rails=("fake",),
+        period_s=0.01,
+        updates=round(window_ms / 10),
+        window_ns=round(window_ms * 1e6),
+        calls=calls,
+        gross_uj=(net_mj * calls + idle_w * window_ms) * 1e3,
+        idle_before_w=idle_w,
+        idle_after_w=idle_w,
+        idle_std_w=noise_w,
     )
 
 

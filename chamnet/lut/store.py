@@ -18,11 +18,11 @@ import numpy as np
 
 from chamnet.errors import StoreError
 from chamnet.lut.platform import Platform
-from chamnet.records import Conditions, Mode, Status, Visit
+from chamnet.records import Conditions, EnergyReading, Mode, Status, Visit
 
 __all__ = ["PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ItemKind = Literal["unit", "network", "model", "isolated"]
 PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
 _ATTEMPTS = 3  # crashes or stalls of an item before it is given up
@@ -39,7 +39,7 @@ CREATE TABLE visit (
     lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item,
     mode TEXT NOT NULL, status TEXT NOT NULL, samples_ns BLOB NOT NULL, cpu_samples_ns BLOB NOT NULL,
     preempted INTEGER NOT NULL, noop_ns INTEGER, started_unix_ms INTEGER NOT NULL,
-    conditions TEXT NOT NULL, message TEXT NOT NULL, serial TEXT NOT NULL DEFAULT '');
+    conditions TEXT NOT NULL, message TEXT NOT NULL, serial TEXT NOT NULL DEFAULT '', energy TEXT);
 CREATE INDEX visit_of_item ON visit (lut_id, item_id);
 CREATE TABLE executed (
     lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item, keys TEXT NOT NULL,
@@ -47,7 +47,10 @@ CREATE TABLE executed (
 CREATE TABLE derived (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 # What makes the schema of each version that of the next one.
-_MIGRATIONS = {1: "ALTER TABLE visit ADD COLUMN serial TEXT NOT NULL DEFAULT ''"}
+_MIGRATIONS = {
+    1: "ALTER TABLE visit ADD COLUMN serial TEXT NOT NULL DEFAULT ''",
+    2: "ALTER TABLE visit ADD COLUMN energy TEXT",
+}
 _NETWORK_FILESYSTEMS = {
     "nfs",
     "nfs4",
@@ -70,7 +73,7 @@ class StoredVisit:
         kind: `unit`, `network`, `model`, or `isolated` for a unit as a file of its own.
         key: Unit key, or digest of a network or model file.
         name: For people; empty for units.
-        mode: `ring` or `loop`.
+        mode: `ring`, `loop`, or `energy`, whose times are no latencies.
         visit: The samples.
         serial: Which device of the platform's kind made it; empty where nothing told one from another.
     """
@@ -159,8 +162,8 @@ class Store:
             db.execute("INSERT OR IGNORE INTO item (kind, key, name) VALUES (?, ?, ?)", (kind, key, name))
             cursor = db.execute(
                 "INSERT OR IGNORE INTO visit (visit_id, lut_id, item_id, mode, status, samples_ns, cpu_samples_ns,"
-                " preempted, noop_ns, started_unix_ms, conditions, message, serial)"
-                " SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM item WHERE kind = ? AND key = ?",
+                " preempted, noop_ns, started_unix_ms, conditions, message, energy, serial)"
+                " SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM item WHERE kind = ? AND key = ?",
                 (visit.visit_id, lut_id, mode, *_pack(visit), serial, kind, key),
             )
         return cursor.rowcount == 1
@@ -177,7 +180,7 @@ class Store:
         """
         query = (
             "SELECT kind, key, name, mode, serial, visit_id, status, samples_ns, cpu_samples_ns, preempted, noop_ns,"
-            " started_unix_ms, conditions, message FROM visit JOIN item ON item.id = item_id"
+            " started_unix_ms, conditions, message, energy FROM visit JOIN item ON item.id = item_id"
             " WHERE lut_id = ? AND (? IS NULL OR kind = ?) AND (? IS NULL OR serial = ?) ORDER BY visit.id"
         )
         for row in self.query(query, (lut_id, kind, kind, serial, serial)):
@@ -283,7 +286,7 @@ class Store:
         rows = self.query(
             "SELECT COALESCE(MAX(visit.id), 0), (SELECT COUNT(*) FROM executed WHERE lut_id = ?)"
             " FROM visit JOIN item ON item.id = item_id WHERE lut_id = ?"
-            " AND (kind = 'unit' OR key IN (SELECT value FROM json_each(?)))",
+            " AND mode != 'energy' AND (kind = 'unit' OR key IN (SELECT value FROM json_each(?)))",
             (lut_id, lut_id, json.dumps(list(networks))),
         )
         return "-".join(map(str, rows[0]))
@@ -369,11 +372,12 @@ def _pack(visit: Visit) -> tuple[object, ...]:
     samples = [np.array(s, dtype="<i8").tobytes() for s in (visit.samples_ns, visit.cpu_samples_ns)]
     conditions = json.dumps(asdict(visit.conditions))
     facts = (visit.preempted, visit.noop_ns, visit.started_unix_ms, conditions, visit.message)
-    return (visit.status, *samples, *facts)
+    energy = None if visit.energy is None else json.dumps(asdict(visit.energy))
+    return (visit.status, *samples, *facts, energy)
 
 
 def _unpack(row: tuple[Any, ...]) -> Visit:
-    visit_id, status, samples, cpu_samples, preempted, noop_ns, started, conditions, message = row
+    visit_id, status, samples, cpu_samples, preempted, noop_ns, started, conditions, message, energy = row
     return Visit(
         visit_id=visit_id,
         status=status,
@@ -384,4 +388,9 @@ def _unpack(row: tuple[Any, ...]) -> Visit:
         started_unix_ms=started,
         conditions=Conditions(**json.loads(conditions)),
         message=message,
+        energy=None if energy is None else _energy(json.loads(energy)),
     )
+
+
+def _energy(facts: dict[str, Any]) -> EnergyReading:
+    return EnergyReading(**{**facts, "rails": tuple(facts["rails"])})

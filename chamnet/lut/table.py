@@ -109,6 +109,7 @@ class LatencyTable:
             stored
             for stored in store.visits(lut_id, kind, serial=serial)
             if stored.kind in ("unit", "network")
+            and stored.mode != "energy"
             and stored.visit.status == "ok"
             and stored.visit.samples_ns
             and _JUDGED not in stored.visit.visit_id

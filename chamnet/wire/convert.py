@@ -4,6 +4,7 @@
 can hold, such as a status from a newer peer.
 """
 
+from dataclasses import asdict
 from typing import cast
 
 from chamnet import errors
@@ -12,6 +13,9 @@ from chamnet.records import (
     Conditions,
     CoreCluster,
     DeviceInfo,
+    EnergyPolicy,
+    EnergyReading,
+    EnergySpans,
     Item,
     Mode,
     Policy,
@@ -167,12 +171,13 @@ def _policy_message(policy: Policy) -> pb.Policy:
         seed=policy.seed,
         timeout_s=policy.timeout_s,
         isolated=policy.isolated,
+        energy=None if policy.energy is None else pb.EnergyPolicy(**asdict(policy.energy)),
     )
 
 
 def _policy_record(message: pb.Policy) -> Policy:
-    if message.mode not in (pb.Policy.RING, pb.Policy.LOOP):
-        raise ValueError(f"policy: mode {message.mode} is unknown; send RING or LOOP")
+    if message.mode not in (pb.Policy.RING, pb.Policy.LOOP, pb.Policy.ENERGY):
+        raise ValueError(f"policy: mode {message.mode} is unknown; send RING, LOOP or ENERGY")
     return Policy(
         mode=cast(Mode, pb.Policy.Mode.Name(message.mode).lower()),
         laps=message.laps,
@@ -181,6 +186,17 @@ def _policy_record(message: pb.Policy) -> Policy:
         seed=message.seed,
         timeout_s=message.timeout_s,
         isolated=message.isolated,
+        energy=_energy_policy_record(message.energy) if message.HasField("energy") else None,
+    )
+
+
+def _energy_policy_record(message: pb.EnergyPolicy) -> EnergyPolicy:
+    return EnergyPolicy(
+        meter=message.meter,
+        rails=message.rails,
+        window_s=message.window_s,
+        idle_s=message.idle_s,
+        guard_s=message.guard_s,
     )
 
 
@@ -196,6 +212,8 @@ def visit_message(visit: Visit) -> pb.Visit:
         started_unix_ms=visit.started_unix_ms,
         conditions=_conditions_message(visit.conditions),
         message=visit.message,
+        energy=None if visit.energy is None else pb.Energy(**asdict(visit.energy)),
+        spans=None if visit.spans is None else _spans_message(visit.spans),
     )
 
 
@@ -211,6 +229,48 @@ def visit_record(message: pb.Visit) -> Visit:
         started_unix_ms=message.started_unix_ms,
         conditions=_conditions_record(message.conditions),
         message=message.message,
+        energy=_energy_record(message.energy) if message.HasField("energy") else None,
+        spans=_spans_record(message.spans) if message.HasField("spans") else None,
+    )
+
+
+def _energy_record(message: pb.Energy) -> EnergyReading:
+    return EnergyReading(
+        meter=message.meter,
+        rails=tuple(message.rails),
+        period_s=message.period_s,
+        updates=message.updates,
+        window_ns=message.window_ns,
+        calls=message.calls,
+        gross_uj=message.gross_uj,
+        idle_before_w=message.idle_before_w,
+        idle_after_w=message.idle_after_w,
+        idle_std_w=message.idle_std_w,
+        power_std_w=message.power_std_w if message.HasField("power_std_w") else None,
+        spin_w=message.spin_w if message.HasField("spin_w") else None,
+    )
+
+
+def _spans_message(spans: EnergySpans) -> pb.EnergySpans:
+    window, before, after = (_span(each) for each in (spans.window_ns, spans.before_ns, spans.after_ns))
+    spin = None if spans.spin_ns is None else _span(spans.spin_ns)
+    return pb.EnergySpans(window=window, before=before, after=after, calls=spans.calls, spin=spin)
+
+
+def _span(start_and_end: tuple[int, int]) -> pb.Span:
+    return pb.Span(start_ns=start_and_end[0], end_ns=start_and_end[1])
+
+
+def _spans_record(message: pb.EnergySpans) -> EnergySpans:
+    window, before, after, spin = (
+        (span.start_ns, span.end_ns) for span in (message.window, message.before, message.after, message.spin)
+    )
+    return EnergySpans(
+        window_ns=window,
+        before_ns=before,
+        after_ns=after,
+        calls=message.calls,
+        spin_ns=spin if message.HasField("spin") else None,
     )
 
 

@@ -81,15 +81,17 @@ class Item(_message.Message):
     def __init__(self, visit_id: _Optional[str] = ..., name: _Optional[str] = ..., blocks: _Optional[_Iterable[str]] = ..., model: _Optional[bytes] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("mode", "laps", "warmup_laps", "noops", "seed", "timeout_s", "isolated")
+    __slots__ = ("mode", "laps", "warmup_laps", "noops", "seed", "timeout_s", "isolated", "energy")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[Policy.Mode]
         RING: _ClassVar[Policy.Mode]
         LOOP: _ClassVar[Policy.Mode]
+        ENERGY: _ClassVar[Policy.Mode]
     MODE_UNSPECIFIED: Policy.Mode
     RING: Policy.Mode
     LOOP: Policy.Mode
+    ENERGY: Policy.Mode
     MODE_FIELD_NUMBER: _ClassVar[int]
     LAPS_FIELD_NUMBER: _ClassVar[int]
     WARMUP_LAPS_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +99,7 @@ class Policy(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     ISOLATED_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
     mode: Policy.Mode
     laps: int
     warmup_laps: int
@@ -104,7 +107,22 @@ class Policy(_message.Message):
     seed: int
     timeout_s: float
     isolated: bool
-    def __init__(self, mode: _Optional[_Union[Policy.Mode, str]] = ..., laps: _Optional[int] = ..., warmup_laps: _Optional[int] = ..., noops: _Optional[int] = ..., seed: _Optional[int] = ..., timeout_s: _Optional[float] = ..., isolated: bool = ...) -> None: ...
+    energy: EnergyPolicy
+    def __init__(self, mode: _Optional[_Union[Policy.Mode, str]] = ..., laps: _Optional[int] = ..., warmup_laps: _Optional[int] = ..., noops: _Optional[int] = ..., seed: _Optional[int] = ..., timeout_s: _Optional[float] = ..., isolated: bool = ..., energy: _Optional[_Union[EnergyPolicy, _Mapping]] = ...) -> None: ...
+
+class EnergyPolicy(_message.Message):
+    __slots__ = ("meter", "rails", "window_s", "idle_s", "guard_s")
+    METER_FIELD_NUMBER: _ClassVar[int]
+    RAILS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_S_FIELD_NUMBER: _ClassVar[int]
+    IDLE_S_FIELD_NUMBER: _ClassVar[int]
+    GUARD_S_FIELD_NUMBER: _ClassVar[int]
+    meter: str
+    rails: str
+    window_s: float
+    idle_s: float
+    guard_s: float
+    def __init__(self, meter: _Optional[str] = ..., rails: _Optional[str] = ..., window_s: _Optional[float] = ..., idle_s: _Optional[float] = ..., guard_s: _Optional[float] = ...) -> None: ...
 
 class MeasureRequest(_message.Message):
     __slots__ = ("request_id", "backend", "policy", "items")
@@ -143,7 +161,7 @@ class Conditions(_message.Message):
     def __init__(self, cpu_khz: _Optional[int] = ..., temperature_c: _Optional[float] = ..., probe_ns: _Optional[int] = ..., load_1min: _Optional[float] = ..., memory_probe_ns: _Optional[int] = ..., cap_khz: _Optional[int] = ..., governor: _Optional[str] = ..., online_cores: _Optional[int] = ..., battery_percent: _Optional[int] = ..., charging: bool = ...) -> None: ...
 
 class Visit(_message.Message):
-    __slots__ = ("visit_id", "status", "samples_ns", "cpu_samples_ns", "preempted", "noop_ns", "started_unix_ms", "conditions", "message")
+    __slots__ = ("visit_id", "status", "samples_ns", "cpu_samples_ns", "preempted", "noop_ns", "started_unix_ms", "conditions", "message", "energy", "spans")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATUS_UNSPECIFIED: _ClassVar[Visit.Status]
@@ -169,6 +187,8 @@ class Visit(_message.Message):
     STARTED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
     visit_id: str
     status: Visit.Status
     samples_ns: _containers.RepeatedScalarFieldContainer[int]
@@ -178,7 +198,59 @@ class Visit(_message.Message):
     started_unix_ms: int
     conditions: Conditions
     message: str
-    def __init__(self, visit_id: _Optional[str] = ..., status: _Optional[_Union[Visit.Status, str]] = ..., samples_ns: _Optional[_Iterable[int]] = ..., cpu_samples_ns: _Optional[_Iterable[int]] = ..., preempted: _Optional[int] = ..., noop_ns: _Optional[int] = ..., started_unix_ms: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+    energy: Energy
+    spans: EnergySpans
+    def __init__(self, visit_id: _Optional[str] = ..., status: _Optional[_Union[Visit.Status, str]] = ..., samples_ns: _Optional[_Iterable[int]] = ..., cpu_samples_ns: _Optional[_Iterable[int]] = ..., preempted: _Optional[int] = ..., noop_ns: _Optional[int] = ..., started_unix_ms: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., message: _Optional[str] = ..., energy: _Optional[_Union[Energy, _Mapping]] = ..., spans: _Optional[_Union[EnergySpans, _Mapping]] = ...) -> None: ...
+
+class Energy(_message.Message):
+    __slots__ = ("meter", "rails", "period_s", "updates", "window_ns", "calls", "gross_uj", "idle_before_w", "idle_after_w", "idle_std_w", "power_std_w", "spin_w")
+    METER_FIELD_NUMBER: _ClassVar[int]
+    RAILS_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_S_FIELD_NUMBER: _ClassVar[int]
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_NS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    GROSS_UJ_FIELD_NUMBER: _ClassVar[int]
+    IDLE_BEFORE_W_FIELD_NUMBER: _ClassVar[int]
+    IDLE_AFTER_W_FIELD_NUMBER: _ClassVar[int]
+    IDLE_STD_W_FIELD_NUMBER: _ClassVar[int]
+    POWER_STD_W_FIELD_NUMBER: _ClassVar[int]
+    SPIN_W_FIELD_NUMBER: _ClassVar[int]
+    meter: str
+    rails: _containers.RepeatedScalarFieldContainer[str]
+    period_s: float
+    updates: int
+    window_ns: int
+    calls: int
+    gross_uj: float
+    idle_before_w: float
+    idle_after_w: float
+    idle_std_w: float
+    power_std_w: float
+    spin_w: float
+    def __init__(self, meter: _Optional[str] = ..., rails: _Optional[_Iterable[str]] = ..., period_s: _Optional[float] = ..., updates: _Optional[int] = ..., window_ns: _Optional[int] = ..., calls: _Optional[int] = ..., gross_uj: _Optional[float] = ..., idle_before_w: _Optional[float] = ..., idle_after_w: _Optional[float] = ..., idle_std_w: _Optional[float] = ..., power_std_w: _Optional[float] = ..., spin_w: _Optional[float] = ...) -> None: ...
+
+class Span(_message.Message):
+    __slots__ = ("start_ns", "end_ns")
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    END_NS_FIELD_NUMBER: _ClassVar[int]
+    start_ns: int
+    end_ns: int
+    def __init__(self, start_ns: _Optional[int] = ..., end_ns: _Optional[int] = ...) -> None: ...
+
+class EnergySpans(_message.Message):
+    __slots__ = ("window", "before", "after", "calls", "spin")
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    SPIN_FIELD_NUMBER: _ClassVar[int]
+    window: Span
+    before: Span
+    after: Span
+    calls: int
+    spin: Span
+    def __init__(self, window: _Optional[_Union[Span, _Mapping]] = ..., before: _Optional[_Union[Span, _Mapping]] = ..., after: _Optional[_Union[Span, _Mapping]] = ..., calls: _Optional[int] = ..., spin: _Optional[_Union[Span, _Mapping]] = ...) -> None: ...
 
 class ResolveRequest(_message.Message):
     __slots__ = ("request_id", "backend", "items")

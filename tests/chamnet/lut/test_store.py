@@ -2,6 +2,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from chamnet.errors import StoreError
 from chamnet.lut import LatencyTable, Platform, Store
 from chamnet.records import Conditions, Visit
-from chamnet.testing import make_platform, make_visit
+from chamnet.testing import make_energy, make_platform, make_visit
 
+UNIT = "conv:f32:1x8x16x16:o16:k3:relu"
 FULL = Visit(
     visit_id="v",
     status="ok",
@@ -72,7 +74,8 @@ def test_a_store_of_the_first_version_is_carried_over(
     store.close()
     path = tmp_path / "chamnet.db"
     db = sqlite3.connect(path)
-    db.execute("ALTER TABLE visit DROP COLUMN serial")  # all that came with version 2
+    for column in ("serial", "energy"):  # all that came with versions 2 and 3
+        db.execute(f"ALTER TABLE visit DROP COLUMN {column}")
     db.execute("PRAGMA user_version = 1")
     db.close()
     for _ in range(2):
@@ -81,6 +84,16 @@ def test_a_store_of_the_first_version_is_carried_over(
     with Store.open(path) as carried:
         carried.append(lut_id, "unit", "u", "ring", make_visit("new"), serial="A")
         assert carried.serials(lut_id) == {"": 1, "A": 1}
+
+
+def test_energies_are_kept_beside_latencies_and_never_as_these(store: Store, platform: Platform) -> None:
+    lut_id = store.add_platform(platform)
+    measured = replace(make_visit("e"), energy=make_energy())
+    store.append(lut_id, "unit", UNIT, "ring", make_visit("latency"))
+    before = store.state(lut_id), LatencyTable.load(store, lut_id).units
+    store.append(lut_id, "unit", UNIT, "energy", measured)
+    assert [stored.visit for stored in store.visits(lut_id) if stored.mode == "energy"] == [measured]
+    assert (store.state(lut_id), LatencyTable.load(store, lut_id).units) == before
 
 
 def test_state_changes_with_visits_that_matter(store: Store, platform: Platform) -> None:

@@ -10,6 +10,9 @@ from chamnet.records import (
     Conditions,
     CoreCluster,
     DeviceInfo,
+    EnergyPolicy,
+    EnergyReading,
+    EnergySpans,
     Item,
     Policy,
     Resolved,
@@ -75,15 +78,38 @@ DEVICE = st.builds(
 ITEM = st.builds(
     Item, visit_id=st.text(), name=st.text(), blocks=tuples(st.text()), model=st.none() | st.binary()
 )
+ENERGY_POLICY = st.builds(
+    EnergyPolicy, meter=st.text(), rails=st.text(), window_s=FLOAT, idle_s=FLOAT, guard_s=FLOAT
+)
+SPAN = st.tuples(INT64, INT64)
+SPANS = st.builds(
+    EnergySpans, window_ns=SPAN, before_ns=SPAN, after_ns=SPAN, calls=UINT64, spin_ns=st.none() | SPAN
+)
+ENERGY = st.builds(
+    EnergyReading,
+    meter=st.text(),
+    rails=tuples(st.text()),
+    period_s=FLOAT,
+    updates=UINT64,
+    window_ns=INT64,
+    calls=UINT64,
+    gross_uj=FLOAT,
+    idle_before_w=FLOAT,
+    idle_after_w=FLOAT,
+    idle_std_w=FLOAT,
+    power_std_w=st.none() | FLOAT,
+    spin_w=st.none() | FLOAT,
+)
 POLICY = st.builds(
     Policy,
-    mode=st.sampled_from(["ring", "loop"]),
+    mode=st.sampled_from(["ring", "loop", "energy"]),
     laps=UINT32,
     warmup_laps=UINT32,
     noops=UINT32,
     seed=UINT64,
     timeout_s=FLOAT,
     isolated=st.booleans(),
+    energy=st.none() | ENERGY_POLICY,
 )
 VISIT = st.builds(
     Visit,
@@ -96,6 +122,8 @@ VISIT = st.builds(
     started_unix_ms=UINT64,
     conditions=CONDITIONS,
     message=st.text(),
+    energy=st.none() | ENERGY,
+    spans=st.none() | SPANS,
 )
 RESOLVED = st.builds(
     Resolved, visit_id=st.text(), status=STATUS, executed=tuples(st.text()), message=st.text()
