@@ -64,6 +64,7 @@ class Component:
         provider: What runs the work, such as `CPUExecutionProvider`.
         dtypes: Element types it can run.
         why_not: None if usable here, else the reason and what would help.
+        period_s: Of a meter that is usable: time between its updates; None where it is not known before it is read.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Component:
     provider: str = ""
     dtypes: tuple[str, ...] = ()
     why_not: str | None = None
+    period_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

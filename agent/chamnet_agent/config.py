@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
 from chamnet_agent.settings import DEFAULTS, BackendSettings
 
 __all__ = ["AgentConfig"]
@@ -22,6 +23,7 @@ class AgentConfig:
         threads: The backend computes with.
         governor: Clock governor of these cores while the agent runs; empty to leave it.
         memory_limit_bytes: What the worker may take; 0 for any.
+        meters: What meters cannot find out by themselves.
         lease_s: Seconds without a request after which the agent ends; 0 for never.
         settings: Of single backends.
     """
@@ -35,5 +37,6 @@ class AgentConfig:
     threads: int = 1
     governor: str = ""
     memory_limit_bytes: int = 0
+    meters: MeterSettings = DEFAULT_SETTINGS
     lease_s: float = 600.0
     settings: BackendSettings = DEFAULTS

@@ -18,7 +18,7 @@ from chamnet_agent.backends.base import Backend, DeviceTimed, Prepared, RunsApar
 from chamnet_agent.board import NOBODY
 from chamnet_agent.probes import Probes, Work
 
-__all__ = ["Bench", "Profiler", "ring_order"]
+__all__ = ["Bench", "Profiler", "ring_order", "unsupported", "without_collector"]
 
 _NOOP = Workload()
 _TRIES_PER_LAP = 2  # in a loop: how often a descheduled sample is taken again, on average
@@ -102,13 +102,13 @@ class Profiler:
                 ring.append(self._build(items, index, policy, slot=slot))
             except UnsupportedOpError as error:
                 if index != NOBODY:  # without an empty model, nothing says what a call costs
-                    yield _unsupported(items[index], error)
+                    yield unsupported(items[index], error)
                 continue
             slot += index != NOBODY  # neighbours swap buffers, whether an empty model stands between or not
         if all(entry.index == NOBODY for entry in ring):
             return
         probes = Probes(self._bench.work, self._bench.clock)
-        with _without_collector():
+        with without_collector():
             self._laps([entry for entry in ring if not entry.apart], policy.warmup_laps, probes)
             probes.clear()
             for entry in ring:
@@ -128,7 +128,7 @@ class Profiler:
             try:
                 entry = self._build(items, index, policy, slot=0)
             except UnsupportedOpError as error:
-                yield _unsupported(item, error)
+                yield unsupported(item, error)
                 continue
             probes = Probes(self._bench.work, self._bench.clock)
             self._alone(entry, policy, probes)
@@ -171,7 +171,7 @@ class Profiler:
                 self._time(entry)
 
     def _alone(self, entry: _Entry, policy: Policy, probes: Probes) -> None:
-        with _without_collector():
+        with without_collector():
             self._laps([entry], 0 if entry.apart else policy.warmup_laps, probes)
             probes.clear()
             entry.clear()
@@ -254,7 +254,8 @@ def ring_order(items: int, noops: int) -> list[int]:
     return order
 
 
-def _unsupported(item: Item, error: UnsupportedOpError) -> Visit:
+def unsupported(item: Item, error: UnsupportedOpError) -> Visit:
+    """Return the visit of an item that the backend refuses."""
     return Visit(visit_id=item.visit_id, status=_status(error), message=str(error))
 
 
@@ -263,7 +264,7 @@ def _status(error: UnsupportedOpError) -> Status:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Keep the garbage collector from running between or inside timed calls."""
     gc.collect()
     gc.disable()

@@ -89,7 +89,12 @@ def running(config: AgentConfig) -> Iterator[RunningAgent]:
         supervisor = Supervisor(lambda: start_worker(config, board, environ), board=board, clock=clock)
         token = held.new_token()
         service = ProfilingService(
-            sysinfo.describe(config), Sensors(cores=config.cores).read, supervisor, lease
+            sysinfo.describe(config),
+            Sensors(cores=config.cores).read,
+            supervisor,
+            lease,
+            meters=config.meters,
+            clock=clock,
         )
         server, port = create_server(config, service=service, token=token, lease=lease)
         server.start()

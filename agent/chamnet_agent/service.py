@@ -7,14 +7,17 @@ from typing import TypeVar
 
 import grpc
 
+from chamnet.clock import Clock, SystemClock
 from chamnet.errors import ChamNetError, ConfigError
-from chamnet.records import Conditions, DeviceInfo, Item, Policy, Resolved, Visit
+from chamnet.records import Conditions, DeviceInfo, EnergyPolicy, Item, Policy, Resolved, Visit
 from chamnet.units import Unit
 from chamnet.wire import convert, status
 from chamnet.wire import profiling_pb2 as pb
 from chamnet.wire.jobs import Job
 from chamnet.wire.profiling_pb2_grpc import ProfilingServicer
 from chamnet_agent.lease import Lease
+from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
+from chamnet_agent.power.metering import Metering
 from chamnet_agent.supervisor import Supervisor
 
 __all__ = ["ProfilingService", "health_handler"]
@@ -36,12 +39,22 @@ class ProfilingService(ProfilingServicer):
         conditions: Reads what it is like now.
         supervisor: Runs the jobs.
         lease: Renewed by every call.
+        meters: Settings of the meters.
+        clock: The one that workers tell their times by.
     """
 
     def __init__(
-        self, info: DeviceInfo, conditions: Callable[[], Conditions], supervisor: Supervisor, lease: Lease
+        self,
+        info: DeviceInfo,
+        conditions: Callable[[], Conditions],
+        supervisor: Supervisor,
+        lease: Lease,
+        *,
+        meters: MeterSettings = DEFAULT_SETTINGS,
+        clock: Clock | None = None,
     ) -> None:
         self._info, self._conditions = info, conditions
+        self._meters, self._clock = meters, clock or SystemClock()
         self._supervisor = supervisor
         self._lease = lease
 
@@ -53,7 +66,9 @@ class ProfilingService(ProfilingServicer):
     def Measure(self, request: pb.MeasureRequest, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
         """Stream a visit per item."""
         with self._lease.call(), _aborting(context):
-            for report in self._reports(self._job(convert.measure_record, request), context):
+            job = self._job(convert.measure_record, request)
+            visits = self._energies(job, context) if _is_energy(job) else self._reports(job, context)
+            for report in visits:
                 if isinstance(report, Visit):
                     yield convert.visit_message(report)
 
@@ -63,6 +78,15 @@ class ProfilingService(ProfilingServicer):
             for report in self._reports(self._job(convert.resolve_record, request), context):
                 if isinstance(report, Resolved):
                     yield convert.resolved_message(report)
+
+    def _energies(self, job: Job, context: grpc.ServicerContext) -> Iterator[Visit | Resolved]:
+        """Yield visits with what a meter said meanwhile; it is read in this process, on the cores that do not measure."""
+        policy = job.policy
+        assert policy is not None
+        metering = Metering(policy.energy or EnergyPolicy(), settings=self._meters, clock=self._clock)
+        with metering:
+            for report in self._reports(replace(job, policy=metering.policy(policy)), context):
+                yield metering.completed(report) if isinstance(report, Visit) else report
 
     def _job(self, read: Callable[[Request], Job], request: Request) -> Job:
         try:
@@ -98,6 +122,10 @@ def _aborting(context: grpc.ServicerContext) -> Iterator[None]:
         context.abort(status.code_of(error), str(error)[:_ABORT_CHARS])
 
 
+def _is_energy(job: Job) -> bool:
+    return job.policy is not None and job.policy.mode == "energy"
+
+
 def _holder(context: grpc.ServicerContext) -> str:
     """Return who calls: the name it gives itself, and its address."""
     given = [value for key, value in context.invocation_metadata() if key == "chamnet-client"]
@@ -130,7 +158,11 @@ def _check_item(item: Item) -> None:
 
 
 def _check_policy(policy: Policy) -> None:
-    if not 0 < policy.laps <= _MOST_LAPS or policy.warmup_laps > _MOST_LAPS or policy.noops > _MOST_ITEMS:
+    if (
+        (policy.mode != "energy" and not 0 < policy.laps <= _MOST_LAPS)
+        or policy.warmup_laps > _MOST_LAPS
+        or policy.noops > _MOST_ITEMS
+    ):
         raise ConfigError(
             f"policy: {policy.laps} laps, {policy.warmup_laps} to warm up, {policy.noops} no-ops; send 1 to "
             f"{_MOST_LAPS} laps, at most as many to warm up, and at most {_MOST_ITEMS} no-ops"

@@ -29,6 +29,7 @@ from chamnet_agent.conditions import Sensors
 from chamnet_agent.probes import reference_work
 from chamnet_agent.profiler import Bench, Profiler
 from chamnet_agent.settings import BackendSettings, add_settings, settings_of
+from chamnet_agent.windows import Windows
 
 __all__ = ["main"]
 
@@ -96,9 +97,12 @@ class Worker:
         gc.collect()
         gc.freeze()  # what is loaded stays: looking through it before every timed loop takes ten milliseconds
         try:
-            profiler = Profiler(self._backend(job.backend), bench=self._bench, threads=self._threads)
+            backend = self._backend(job.backend)
+            profiler = Profiler(backend, bench=self._bench, threads=self._threads)
             if job.policy is None:
                 yield from profiler.resolve(job.items)
+            elif job.policy.mode == "energy":
+                yield from Windows(backend, bench=self._bench).run(job.items, job.policy)
             else:
                 yield from profiler.measure(job.items, job.policy)
         except ChamNetError as error:

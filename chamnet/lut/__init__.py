@@ -1,5 +1,6 @@
 """Look-up tables: what was measured, what it was measured on, and what still needs measuring."""
 
+from chamnet.lut.energy_plan import EnergyBatch, EnergyTimes, choose_spread
 from chamnet.lut.plan import (
     EFFORTS,
     NETWORK_POLICY,
@@ -20,6 +21,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "Batch",
     "Effort",
+    "EnergyBatch",
+    "EnergyTimes",
     "LatencyTable",
     "Platform",
     "Request",
@@ -27,5 +30,6 @@ __all__ = [
     "Store",
     "StoredVisit",
     "calibration_networks",
+    "choose_spread",
     "loop_request",
 ]

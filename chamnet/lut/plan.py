@@ -109,6 +109,8 @@ class Batch:
     session: int = 0
     alone: bool = False
 
+    is_energy = False
+
     def visit_ids(self, digest: str) -> set[str]:
         """Return the ids of every visit the batch asks for, on the platform of that digest."""
         return {item.visit_id for request in self._all(digest) for item in request.items}

@@ -205,16 +205,21 @@ class Store:
         """Return the ids of all stored visits of a table."""
         return {row[0] for row in self.query("SELECT visit_id FROM visit WHERE lut_id = ?", (lut_id,))}
 
-    def failed_items(self, lut_id: int) -> dict[tuple[ItemKind, str], str]:
+    def failed_items(self, lut_id: int, *, energy: bool = False) -> dict[tuple[ItemKind, str], str]:
         """Return the items that need not be asked for again, with the reason.
 
         Those the device cannot run, and those that broke or stalled it three times.
+
+        Args:
+            lut_id: Id of the table.
+            energy: Whether for windows of energy, where a spoiled window counts like a crash; else for latencies.
         """
         rows = self.query(
             "SELECT kind, key, status, message, COUNT(*) FROM visit JOIN item ON item.id = item_id"
-            " WHERE lut_id = ? AND status IN ('unsupported', 'fallback', 'crashed', 'timeout')"
-            " GROUP BY kind, key, status IN ('crashed', 'timeout')",
-            (lut_id,),
+            " WHERE lut_id = ? AND (status IN ('unsupported', 'fallback') OR (mode = 'energy') = ?"
+            " AND (status IN ('crashed', 'timeout') OR mode = 'energy' AND status = 'cancelled'))"
+            " GROUP BY kind, key, status IN ('unsupported', 'fallback')",
+            (lut_id, energy),
         )
         return {
             (kind, key): f"{status}: {message}"
@@ -223,10 +228,11 @@ class Store:
         }
 
     def failures(self, lut_id: int, kind: ItemKind, key: str) -> int:
-        """Return how often an item broke or stalled the device."""
+        """Return how often an item broke or stalled the device, or its window of energy was spoiled."""
         rows = self.query(
             "SELECT COUNT(*) FROM visit JOIN item ON item.id = item_id"
-            " WHERE lut_id = ? AND kind = ? AND key = ? AND status IN ('crashed', 'timeout')",
+            " WHERE lut_id = ? AND kind = ? AND key = ?"
+            " AND (status IN ('crashed', 'timeout') OR mode = 'energy' AND status = 'cancelled')",
             (lut_id, kind, key),
         )
         return int(rows[0][0])

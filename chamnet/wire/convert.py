@@ -98,6 +98,7 @@ def _component_message(component: Component) -> pb.Component:
         provider=component.provider,
         dtypes=component.dtypes,
         why_not=component.why_not,
+        period_s=component.period_s,
     )
 
 
@@ -108,6 +109,7 @@ def _component_record(message: pb.Component) -> Component:
         provider=message.provider,
         dtypes=tuple(message.dtypes),
         why_not=message.why_not if message.HasField("why_not") else None,
+        period_s=message.period_s if message.HasField("period_s") else None,
     )
 
 

@@ -21,18 +21,20 @@ class CoreCluster(_message.Message):
     def __init__(self, cores: _Optional[_Iterable[int]] = ..., max_khz: _Optional[int] = ...) -> None: ...
 
 class Component(_message.Message):
-    __slots__ = ("name", "version", "provider", "dtypes", "why_not")
+    __slots__ = ("name", "version", "provider", "dtypes", "why_not", "period_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     DTYPES_FIELD_NUMBER: _ClassVar[int]
     WHY_NOT_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     provider: str
     dtypes: _containers.RepeatedScalarFieldContainer[str]
     why_not: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., dtypes: _Optional[_Iterable[str]] = ..., why_not: _Optional[str] = ...) -> None: ...
+    period_s: float
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., dtypes: _Optional[_Iterable[str]] = ..., why_not: _Optional[str] = ..., period_s: _Optional[float] = ...) -> None: ...
 
 class DescribeReply(_message.Message):
     __slots__ = ("agent_version", "protocol_version", "cpu_model", "arch", "cpu_flags", "clusters", "memory_bytes", "os", "python", "backends", "meters", "default_backend", "cores", "threads", "conditions")

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from chamnet.clock import Clock, SystemClock
 from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, WorkerError
-from chamnet.lut import PASSING, Batch, Request, Store
+from chamnet.lut import PASSING, Batch, EnergyBatch, Request, Store
 from chamnet.lut.agreement import Standing
 from chamnet.lut.store import ItemKind
 from chamnet.records import Item
@@ -125,7 +125,7 @@ class Campaign:
     strict: bool = False
     tally: Tally = field(default_factory=Tally)
 
-    def run(self, batch: Batch) -> None:
+    def run(self, batch: Batch | EnergyBatch) -> None:
         """Measure what a batch asks for and the store does not hold.
 
         Raises:
@@ -146,7 +146,7 @@ class Campaign:
         self.tally.before += len((wanted | own) & stored)
         self.progress(self.tally)
         regimes = {lane: Regime(strict=self.strict) for lane in self.lanes}
-        while requests := list(batch.requests(self.digest, self._stored(), self._failed())):
+        while requests := list(batch.requests(self.digest, self._stored(), self._failed(batch))):
             if not self._left:
                 self._give_up()
             work = Work(requests, {lane.serial: self._anchors(batch, lane) for lane in self._left})
@@ -180,12 +180,12 @@ class Campaign:
     def _stored(self) -> set[str]:
         return self.store.visit_ids(self.lut_id)
 
-    def _failed(self) -> dict[tuple[ItemKind, str], str]:
-        return self.store.failed_items(self.lut_id)
+    def _failed(self, batch: Batch | EnergyBatch | None = None) -> dict[tuple[ItemKind, str], str]:
+        return self.store.failed_items(self.lut_id, energy=batch is not None and batch.is_energy)
 
-    def _anchors(self, batch: Batch, lane: Lane, *, anew: bool = False) -> list[Request]:
+    def _anchors(self, batch: Batch | EnergyBatch, lane: Lane, *, anew: bool = False) -> list[Request]:
         """Return what a device measures for itself: what is missing of it, or all."""
-        if len(self._left) < 2:
+        if len(self._left) < 2 or isinstance(batch, EnergyBatch):
             return []
         stored = set[str]() if anew else self._stored()
         return list(batch.anchors(self.digest, lane.serial, stored, self._failed()))

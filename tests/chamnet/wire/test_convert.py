@@ -43,6 +43,7 @@ COMPONENT = st.builds(
     provider=st.text(),
     dtypes=tuples(st.text()),
     why_not=st.none() | st.text(),
+    period_s=st.none() | FLOAT,
 )
 CONDITIONS = st.builds(
     Conditions,

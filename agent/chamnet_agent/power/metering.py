@@ -1,0 +1,140 @@
+"""The energy of a request: a meter that records while a worker runs windows, and says afterwards what they took."""
+
+import math
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from chamnet.clock import Clock
+from chamnet.energy import PowerStats, choose
+from chamnet.errors import ConfigError, MeterError, MeterInterruptedError
+from chamnet.records import EnergyPolicy, EnergyReading, EnergySpans, Policy, Visit
+from chamnet_agent import registry
+from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
+from chamnet_agent.power.recorder import Recorder
+
+__all__ = ["Metering", "usual_meter"]
+
+_WINDOW_PERIODS, _WINDOW_LEAST_S = 50, 1.0  # updates of a meter in a window: 2 % of error at most
+_IDLE_PERIODS, _IDLE_LEAST_S = 40, 1.0  # four stretches of ten updates, whose spread is the noise
+_GUARD_PERIODS, _GUARD_LEAST_S = 2, 0.02
+_LONGEST_S = 3_600.0
+
+
+def usual_meter(settings: MeterSettings = DEFAULT_SETTINGS) -> str:
+    """Return the name of the first meter that works here.
+
+    Raises:
+        MeterError: None does; says which were tried, and why each failed.
+    """
+    known = registry.meters(settings)
+    for meter in known:
+        if meter.why_not is None:
+            return meter.name
+    tried = "; ".join(f"{meter.name}: {meter.why_not}" for meter in known)
+    raise MeterError(f"no meter works here. Tried: {tried}")
+
+
+class Metering:
+    """Completes the visits of one request; records while it is entered.
+
+    Args:
+        wanted: Which meter, which of its rails, and how long windows are; what is left open is chosen to suit the meter.
+        settings: Of the meter.
+        clock: The one that workers tell their times by.
+
+    Raises:
+        MeterError: The meter does not work here.
+        ConfigError: There is no such meter or rail, or a time makes no sense.
+    """
+
+    def __init__(
+        self, wanted: EnergyPolicy, *, settings: MeterSettings = DEFAULT_SETTINGS, clock: Clock
+    ) -> None:
+        times = (wanted.window_s, wanted.idle_s, wanted.guard_s)
+        if not all(math.isfinite(each) and 0 <= each <= _LONGEST_S for each in times):
+            raise ConfigError(
+                f"policy: times of windows {times}; send 0 to leave them to the agent, or up to an hour"
+            )
+        name = wanted.meter or usual_meter(settings)
+        meter = registry.open_meter(name, settings)
+        try:
+            self._rails = tuple(rail.name for rail in choose(meter.rails, wanted.rails))
+        except BaseException:
+            meter.close()
+            raise
+        period_s = meter.period_s
+        self.times = EnergyPolicy(
+            meter=name,
+            rails=",".join(self._rails),
+            window_s=wanted.window_s or max(_WINDOW_PERIODS * period_s, _WINDOW_LEAST_S),
+            idle_s=wanted.idle_s or max(_IDLE_PERIODS * period_s, _IDLE_LEAST_S),
+            guard_s=wanted.guard_s or max(_GUARD_PERIODS * period_s, _GUARD_LEAST_S),
+        )
+        self._recorder = Recorder(meter, clock=clock)
+        self._period_s = period_s
+
+    def policy(self, policy: Policy) -> Policy:
+        """Return a policy with every time filled in, for the worker."""
+        return replace(policy, energy=self.times)
+
+    def __enter__(self) -> Self:
+        """Start to record."""
+        self._recorder.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End recording, and close the meter."""
+        self._recorder.__exit__(kind, error, trace)
+
+    def completed(self, visit: Visit) -> Visit:
+        """Return a worker's visit with what the meter says of it; one whose window was spoiled as `cancelled`.
+
+        Raises:
+            MeterError: The meter cannot be read any more.
+        """
+        spans = visit.spans
+        if spans is None:
+            return visit
+        try:
+            self._recorder.settle(spans.after_ns[1], self._rails)
+            energy = self._energy(spans)
+        except MeterInterruptedError as error:
+            return replace(visit, status="cancelled", message=str(error), spans=None)
+        finally:
+            self._recorder.forget(spans.after_ns[0] if spans.spin_ns is None else spans.spin_ns[0])
+        return replace(visit, energy=energy, spans=None)
+
+    def _energy(self, spans: EnergySpans) -> EnergyReading:
+        start_ns, end_ns = spans.window_ns
+        window = [self._recorder.power_w(rail, start_ns, end_ns) for rail in self._rails]
+        before, after = self._power(spans.before_ns), self._power(spans.after_ns)
+        return EnergyReading(
+            meter=self.times.meter,
+            rails=self._rails,
+            period_s=max(each.period_s or self._period_s for each in window),
+            updates=min(each.updates for each in window),
+            window_ns=end_ns - start_ns,
+            calls=spans.calls,
+            gross_uj=sum(self._recorder.energy_uj(rail, start_ns, end_ns) for rail in self._rails),
+            idle_before_w=_mean_w(before),
+            idle_after_w=_mean_w(after),
+            idle_std_w=math.hypot(_std_w(before) or 0.0, _std_w(after) or 0.0) / math.sqrt(2),
+            power_std_w=_std_w(window),
+            spin_w=None if spans.spin_ns is None else _mean_w(self._power(spans.spin_ns)),
+        )
+
+    def _power(self, span_ns: tuple[int, int]) -> list[PowerStats]:
+        return [self._recorder.power_w(rail, *span_ns) for rail in self._rails]
+
+
+def _mean_w(rails: list[PowerStats]) -> float:
+    return sum(each.mean_w for each in rails)
+
+
+def _std_w(rails: list[PowerStats]) -> float | None:
+    """Return the deviation of rails together, as if they went up and down with each other; None where it is not known."""
+    known = [each.std_w for each in rails if each.std_w is not None]
+    return sum(known) if known else None

@@ -1,0 +1,173 @@
+"""`profile --energy`: what a device draws, measured in the same store as its latencies."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chamnet.errors import ConfigError, MeterError, NotProfiledError
+from chamnet.lut import EnergyBatch, EnergyTimes, choose_spread
+from chamnet.networks import Network
+from chamnet.records import Component, DeviceInfo, EnergyPolicy
+from chamnet.units import Unit
+from chamnet_host.campaign import Campaign, Progress, Tally
+from chamnet_host.reach import KeptConnection
+from chamnet_host.workspace import Workspace
+
+__all__ = ["EnergyPlan", "measure_energy", "plan_energy"]
+
+log = logging.getLogger(__name__)
+
+_UNITS = 120
+_WINDOWS = 50  # updates of the meter, as the agent has it
+_IDLES, _GUARDS = 40, 2
+_LEAST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyPlan:
+    """What is to be measured, and what that takes.
+
+    Attributes:
+        batch: The windows.
+        meter: Which is read.
+        seconds: About how long the windows that are missing take; None where the meter does not say how often it is updated.
+        missing: Windows that are not stored yet.
+    """
+
+    batch: EnergyBatch
+    meter: Component
+    seconds: float | None
+    missing: int
+
+
+def plan_energy(
+    workspace: Workspace,
+    info: DeviceInfo,
+    policy: EnergyPolicy,
+    *,
+    rows: int = _UNITS,
+    rounds: int = 2,
+    networks: Sequence[Network] | None = None,
+) -> EnergyPlan:
+    """Choose what to measure on a device that was profiled.
+
+    Args:
+        workspace: Gives space, store and latencies.
+        info: The device, as it describes itself.
+        policy: Which meter and rails; times that are left open are the agent's choice.
+        rows: Units to measure.
+        rounds: Windows of each.
+        networks: Measured whole; by default those of the calibration.
+
+    Raises:
+        MeterError: No meter works there; says which were tried, and why each failed.
+        NotProfiledError: The latencies of the units are not known yet.
+        ConfigError: There is no such meter, or nothing to measure.
+    """
+    if rows < 1 or rounds < 1:
+        raise ConfigError(f"--energy-rows {rows}, --energy-rounds {rounds}: give at least 1 of each")
+    meter = find_meter(info, policy.meter, workspace.device.name)
+    try:
+        known = [Unit.parse(key) for key in workspace.table.units]
+    except NotProfiledError as error:
+        raise NotProfiledError(
+            f"{error}; energies are measured beside latencies, so these come first"
+        ) from error
+    grid = {unit.key for unit in workspace.grid(workspace.granularity).units}
+    units = sorted((unit for unit in known if unit.key in grid), key=lambda unit: unit.key)
+    latency_ms = np.array([workspace.table.units[unit.key].latency_ms for unit in units])
+    batch = EnergyBatch(
+        policy=EnergyPolicy(
+            meter=meter.name,
+            rails=policy.rails,
+            window_s=policy.window_s,
+            idle_s=policy.idle_s,
+            guard_s=policy.guard_s,
+        ),
+        units=tuple(choose_spread(units, rows, latency_ms)),
+        networks=tuple(workspace.calibration if networks is None else networks),
+        rounds=rounds,
+        seed=workspace.seed,
+    )
+    lut_id, platform = workspace.measured
+    missing = len(batch.visit_ids(platform.digest) - workspace.store.visit_ids(lut_id))
+    times = times_of(policy, meter)
+    return EnergyPlan(batch, meter, times.seconds(missing) if times else None, missing)
+
+
+def find_meter(info: DeviceInfo, name: str, target: str) -> Component:
+    """Return a meter of a device, by name or the first that works.
+
+    Raises:
+        MeterError: It does not work there, or none does; says what was tried, and why each failed.
+        ConfigError: There is no such meter.
+    """
+    named = [meter for meter in info.meters if not name or meter.name == name]
+    if name and not named:
+        known = ", ".join(meter.name for meter in info.meters)
+        raise ConfigError(f"meter {name!r} is unknown to {target}; known: {known}")
+    for meter in named:
+        if meter.why_not is None:
+            return meter
+    tried = "; ".join(f"{meter.name}: {meter.why_not}" for meter in named)
+    raise MeterError(
+        f"{target}: no energy can be read. Tried: {tried}. docs/energy.md says what helps on which device"
+    )
+
+
+def times_of(policy: EnergyPolicy, meter: Component) -> EnergyTimes | None:
+    """Return how long windows are, as the agent will choose; None where that is not known."""
+    if meter.period_s is None:
+        return None
+    return EnergyTimes(
+        window_s=policy.window_s or max(_WINDOWS * meter.period_s, _LEAST_S),
+        idle_s=policy.idle_s or max(_IDLES * meter.period_s, _LEAST_S),
+        guard_s=policy.guard_s or _GUARDS * meter.period_s,
+    )
+
+
+def measure_energy(
+    workspace: Workspace,
+    policy: EnergyPolicy,
+    *,
+    rows: int = _UNITS,
+    rounds: int = 2,
+    networks: Sequence[Network] | None = None,
+    announce: Callable[[EnergyPlan], None] = lambda plan: None,
+    progress: Progress = lambda tally: None,
+) -> Tally:
+    """Measure what is missing of a plan for energy, and store it; return what was stored.
+
+    Args:
+        workspace: Gives space, store and device.
+        policy: Which meter and rails, and how long windows are.
+        rows: Units to measure.
+        rounds: Windows of each.
+        networks: Measured whole; by default those of the calibration.
+        announce: Told what will be measured, before it is.
+        progress: Called after every window.
+
+    Raises:
+        MeterError: No meter works there, or it stopped working; what was measured is stored.
+        NotProfiledError: The latencies of the units are not known yet.
+        DeviceLostError: The agent cannot be kept alive; what was measured is stored.
+    """
+    with KeptConnection(workspace.connect_measured) as connect:
+        with connect() as client:
+            info, platform = client.describe(), workspace.platform_measured(client)
+        plan = plan_energy(workspace, info, policy, rows=rows, rounds=rounds, networks=networks)
+        announce(plan)
+        campaign = Campaign(
+            connect=connect,
+            store=workspace.store,
+            lut_id=workspace.measured[0],
+            digest=platform.digest,
+            backend=platform.backend,
+            progress=progress,
+            patience_s=workspace.device.patience_s,
+            cool_to_c=workspace.device.cool_to_c,
+        )
+        campaign.run(plan.batch)
+    return campaign.tally
