@@ -44,6 +44,8 @@ class PowerStats:
         blocks: How many there were.
         updates: Updates of the source in the window.
         period_s: Time between updates, as observed; None below two updates.
+        edge_s: Between the updates around the start, and around the end, together: the energy is off by no more than
+            this times what the power changes by there.
     """
 
     mean_w: float
@@ -51,6 +53,7 @@ class PowerStats:
     blocks: int
     updates: int
     period_s: float | None
+    edge_s: float
 
 
 class EnergySeries:
@@ -130,6 +133,7 @@ class EnergySeries:
             blocks=blocks,
             updates=track.updates(start_ns, end_ns),
             period_s=self.update_period_s(rail),
+            edge_s=(track.edge_ns(start_ns) + track.edge_ns(end_ns)) / _NS_PER_S,
         )
 
     def update_period_s(self, rail: str) -> float | None:
@@ -252,6 +256,16 @@ class _Track:
         first = bisect_right(self._t_ns, start_ns) - 1
         last = bisect_right(self._t_ns, end_ns) - 1
         return self._updates[last] - self._updates[first]
+
+    def edge_ns(self, t_ns: int) -> int:
+        """Return the time between the updates around an edge of a window; 0 where an update is on it."""
+        left = bisect_right(self._t_ns, t_ns) - 1
+        right = bisect_left(self._t_ns, t_ns)
+        while left > 0 and self._updates[left] == self._updates[left - 1]:
+            left -= 1
+        while right < len(self._t_ns) - 1 and self._updates[right] == self._updates[right - 1]:
+            right += 1
+        return self._t_ns[right] - self._t_ns[left] if right > left else 0
 
     def observed_ns(self) -> int | None:
         return round(median(self._intervals)) if self._intervals else None

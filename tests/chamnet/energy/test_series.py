@@ -161,7 +161,23 @@ def test_mean_and_spread_of_power() -> None:
     assert stats.std_w == pytest.approx(5 * (10 / 9) ** 0.5)
     assert stats.updates == 1_000
     assert stats.period_s == pytest.approx(0.01)
+    assert stats.edge_s == 0  # updates are on both edges
     assert counted([0, 1, 2]).power_w("package-0", 0, 20 * MS).std_w is None
+
+
+def test_the_edges_of_a_window_are_as_long_as_the_updates_are_apart() -> None:
+    assert counted([0, 1, 2, 3, 4, 5]).power_w("package-0", 5 * MS, 40 * MS).edge_s == pytest.approx(0.01)
+    held = sampled(
+        lambda t_s: t_s // 0.3, [i / 100 for i in range(200)]
+    )  # updated every 0.3 s, read more often
+    assert held.power_w("VDD_IN", 450 * MS, 1_250 * MS).edge_s == pytest.approx(0.6)
+
+
+def test_an_edge_between_updates_costs_no_more_than_it_says() -> None:
+    """Power steps from 1 to 5 W at 105 ms, in the middle between two updates."""
+    series = counted([min(i, 10.5) * 10_000 + max(0, i - 10.5) * 50_000 for i in range(40)])
+    stats = series.power_w("package-0", 105 * MS, 300 * MS)
+    assert 0 < abs(stats.mean_w - 5) * 0.195 <= 4 * stats.edge_s
 
 
 def test_an_update_is_dated_between_two_readings_and_within_a_period() -> None:
