@@ -18,6 +18,7 @@ class MeterSettings:
     Attributes:
         root: Where the file system of the device begins.
         gpus: Indices or UUIDs of the graphics cards that compute; the others are not counted.
+        battery: Name of the power supply that is the battery; empty to look for it.
         battery_current: Unit of the battery's `current_now`, which some vendors give in mA.
         battery_discharge: Sign of that current while the battery gives energy, which some vendors turn round; `any`
             trusts the battery's status instead.
@@ -27,6 +28,7 @@ class MeterSettings:
 
     root: Path = Path("/")
     gpus: tuple[str, ...] = ("0",)
+    battery: str = ""
     battery_current: Literal["uA", "mA"] = "uA"
     battery_discharge: Literal["any", "positive", "negative"] = "any"
     trace: Path | None = None

@@ -21,7 +21,7 @@ from chamnet.energy.rails import Domain, Total
 from chamnet.errors import MeterError
 from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.sysfs import NamedFile, number, optional_number, text, why_not
+from chamnet_agent.power.sysfs import NamedFile, check_readable, optional_number, text, why_not
 
 __all__ = ["RaplMeter"]
 
@@ -77,16 +77,13 @@ def _found(root: Path) -> list[tuple[Rail, NamedFile]]:
         )
     names = {zone: text(folder / "name") for zone, folder in zones.items()}
     found = [(_rail(zone, names, folder), _file(folder)) for zone, folder in zones.items()]
-    try:
-        for _, file in found:
-            number(file.value)
-    except MeterError as error:
-        if not isinstance(error.__cause__, PermissionError):
-            raise
-        raise MeterError(
-            f"the counters are readable by root only; run the agent as root, or, until the next start of the machine:"
-            f" sudo chmod a+r {powercap}/intel-rapl:*/energy_uj"
-        ) from error
+    check_readable(
+        (file.value for _, file in found),
+        "it is for root only; run the agent as root, or, until the next start of the machine:"
+        f" sudo chmod a+r {powercap}/intel-rapl:*/energy_uj",
+    )
+    for _, file in found:
+        file.read()
     return found
 
 

@@ -2,13 +2,23 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from chamnet.errors import MeterError
 
-__all__ = ["NamedFile", "number", "optional_number", "optional_text", "text", "unreadable", "why_not"]
+__all__ = [
+    "NamedFile",
+    "check_readable",
+    "number",
+    "optional_number",
+    "optional_text",
+    "text",
+    "unreadable",
+    "why_not",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,32 @@ def optional_number(path: Path) -> float | None:
         return number(path)
     except MeterError:
         return None
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse rails that cannot be told apart.
+
+    Raises:
+        MeterError: Two have the same name.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise MeterError(f"{count} rails are called {name!r}: they cannot be told apart by name")
+
+
+def check_readable(paths: Iterable[Path], advice: str) -> None:
+    """Read each file once.
+
+    Raises:
+        MeterError: One cannot be read; gives the advice where it is for lack of permission.
+    """
+    for path in paths:
+        try:
+            text(path)
+        except MeterError as error:
+            if isinstance(error.__cause__, PermissionError):
+                raise MeterError(f"{path} may not be read by this user: {advice}") from error
+            raise
 
 
 def unreadable(path: Path, error: OSError) -> str:

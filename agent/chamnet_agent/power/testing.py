@@ -1,6 +1,6 @@
 """A meter that does as it is told, and the contract that every meter keeps; shipped for plug-ins' tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -10,7 +10,7 @@ from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 from chamnet_agent.power.recorder import poll_interval_s
 
-__all__ = ["FakeMeter", "PowerMeterContract"]
+__all__ = ["FakeMeter", "PowerMeterContract", "names", "said"]
 
 _RAILS = (Rail(name="fake", nature="counter", domain="device", totals=frozenset({"compute", "device"})),)
 
@@ -140,3 +140,14 @@ class PowerMeterContract:
         assert other.rails == meter.rails
         for each in (other, meter, meter):
             each.close()
+
+
+def said(meter: PowerMeter) -> dict[str, float]:
+    """Return what a meter says at the moment, by the names of its rails."""
+    (reading,) = meter.read()
+    return dict(zip((rail.name for rail in meter.rails), reading.values, strict=True))
+
+
+def names(rails: Iterable[Rail]) -> set[str]:
+    """Return the names of rails."""
+    return {rail.name for rail in rails}

@@ -1,0 +1,187 @@
+"""Trees of files as devices show them, and a card driver's package without the driver."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Write = Callable[[str, object], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file of a device's tree below `tmp_path`, as the kernel would show it."""
+
+    def put(path: str, said: object) -> Path:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{said}\n")
+        return file
+
+    return put
+
+
+def put_rapl(write: Write) -> None:
+    write("sys/class/powercap/intel-rapl:0/name", "package-0")
+    write("sys/class/powercap/intel-rapl:0/energy_uj", 5_000)
+    write("sys/class/powercap/intel-rapl:0/max_energy_range_uj", 262_143_328_850)
+
+
+def put_pixel6(write: Write) -> None:
+    """A Pixel 6: `energy_value` of both chips as public sources quote it, subsystems as in `available_rails`."""
+    main, sub = "sys/bus/iio/devices/iio:device0", "sys/bus/iio/devices/iio:device1"
+    write(f"{main}/name", "s2mpg10-odpm")
+    write(f"{main}/sampling_rate", "125.000000")
+    write(
+        f"{main}/enabled_rails",
+        "CH0[PPVAR_VSYS_PWR_DISP]:Display\nCH1[VSYS_PWR_MODEM]:Modem\nCH2[VSYS_PWR_RFFE]:Cellular\n"
+        "CH3[S2M_VDD_CPUCL2]:CPU(BIG)\nCH4[S3M_VDD_CPUCL1]:CPU(MID)\nCH5[S4M_VDD_CPUCL0]:CPU(LITTLE)\n"
+        "CH6[S5M_VDD_INT]:INT\nCH7[S1M_VDD_MIF]:MIF",
+    )
+    write(
+        f"{main}/energy_value",
+        "t=16086645\nCH0(T=16086645)[PPVAR_VSYS_PWR_DISP], 611687448\nCH1(T=16086645)[VSYS_PWR_MODEM], 179646995\n"
+        "CH2(T=16086645)[VSYS_PWR_RFFE], 0\nCH3(T=16086645)[S2M_VDD_CPUCL2], 124265856\n"
+        "CH4(T=16086645)[S3M_VDD_CPUCL1], 170096352\nCH5(T=16086645)[S4M_VDD_CPUCL0], 289995530\n"
+        "CH6(T=16086645)[S5M_VDD_INT], 190164699\nCH7(T=16086645)[S1M_VDD_MIF], 196512891",
+    )
+    write(f"{sub}/name", "s2mpg11-odpm")
+    write(f"{sub}/sampling_rate", "62.500000")
+    write(
+        f"{sub}/enabled_rails",
+        "CH3[S10S_VDD2L]:DDR\nCH5[S4S_VDD2H_MEM]:DDR\nCH6[S2S_VDD_G3D]:GPU\nCH7[L9S_GNSS_CORE]:GPS",
+    )
+    write(
+        f"{sub}/energy_value",
+        "t=251741617\nCH3(T=251741617)[S10S_VDD2L], 3656592412\nCH5(T=251741617)[S4S_VDD2H_MEM], 4597271837\n"
+        "CH6(T=251741617)[S2S_VDD_G3D], 3702041607\nCH7(T=251741617)[L9S_GNSS_CORE], 88535064",
+    )
+
+
+def put_orin_nano(write: Write) -> None:
+    """An Orin Nano or NX: labels of tegra234-p3767's device tree, files of the kernel's `ina3221`."""
+    chip = "sys/class/hwmon/hwmon1"
+    write(f"{chip}/name", "ina3221")
+    for number, (label, millivolt, milliampere) in enumerate(
+        (("VDD_IN", 5_056, 920), ("VDD_CPU_GPU_CV", 5_056, 152), ("VDD_SOC", 5_048, 248)), start=1
+    ):
+        write(f"{chip}/in{number}_label", label)
+        write(f"{chip}/in{number}_enable", 1)
+        write(f"{chip}/in{number}_input", millivolt)
+        write(f"{chip}/curr{number}_input", milliampere)
+        write(f"{chip}/curr{number}_crit", 7_784)
+    write(f"{chip}/in7_label", "sum of shunt voltages")
+    write(f"{chip}/in7_input", 12)
+
+
+def put_hwmon(write: Write) -> None:
+    """A desktop with an AMD graphics card, and a sensor of temperature that has no power."""
+    write("sys/class/hwmon/hwmon0/name", "k10temp")
+    write("sys/class/hwmon/hwmon0/temp1_input", 45_250)
+    write("sys/class/hwmon/hwmon2/name", "amdgpu")
+    write("sys/class/hwmon/hwmon2/power1_average", 23_000_000)
+    write("sys/class/hwmon/hwmon2/power1_label", "PPT")
+    write("sys/class/hwmon/hwmon2/power1_cap", 272_000_000)
+
+
+def put_battery(write: Write) -> None:
+    write("sys/class/power_supply/usb/type", "USB")
+    write("sys/class/power_supply/usb/online", 0)
+    write("sys/class/power_supply/battery/type", "Battery")
+    write("sys/class/power_supply/battery/status", "Discharging")
+    write("sys/class/power_supply/battery/voltage_now", 4_012_000)
+    write("sys/class/power_supply/battery/current_now", -412_000)
+
+
+def put_trace(write: Write) -> None:
+    write("trace.csv", "time_s,power_w,gpu_w\n0.0,5.0,1.0\n0.1,5.5,1.5\n0.2,6.0,2.0")
+
+
+FAKE_PYNVML = '''
+"""Two cards: one that counts its energy, one from before Volta that only tells its power."""
+
+class NVMLError(Exception):
+    pass
+
+
+class NVMLError_NotSupported(NVMLError):
+    pass
+
+
+UUIDS = ["GPU-8a56a4bc-e184-a047-2620-be19fdf913d5", "GPU-1dfe3b5c-79a0-2422-f0d0-b22c6ded0af0"]
+started = 0
+energy_mj = 7_000
+lost = False
+
+
+def nvmlInit():
+    global started
+    started += 1
+
+
+def nvmlShutdown():
+    global started
+    started -= 1
+
+
+def nvmlSystemGetDriverVersion():
+    return b"550.54.15"
+
+
+def nvmlDeviceGetCount():
+    return len(UUIDS)
+
+
+def nvmlDeviceGetHandleByIndex(index):
+    return index
+
+
+def nvmlDeviceGetUUID(handle):
+    return UUIDS[handle].encode()
+
+
+def nvmlDeviceGetTotalEnergyConsumption(handle):
+    if lost:
+        raise NVMLError("GPU is lost")
+    if handle:
+        raise NVMLError_NotSupported("Not Supported")
+    return energy_mj
+
+
+def nvmlDeviceGetPowerUsage(handle):
+    return 61_500
+'''
+
+DEVICES = {
+    "rapl": put_rapl,
+    "pixel": put_pixel6,
+    "ina3221": put_orin_nano,
+    "hwmon": put_hwmon,
+    "battery": put_battery,
+    "trace": put_trace,
+}
+
+
+@pytest.fixture
+def put(write: Write) -> Callable[[str], None]:
+    """Write the tree of a device that has a meter, by the meter's name."""
+
+    def put_device(meter: str) -> None:
+        DEVICES[meter](write)
+
+    return put_device
+
+
+@pytest.fixture
+def pynvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Offer the package nvidia-ml-py as a machine with two cards has it, without the cards."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "pynvml.py").write_text(FAKE_PYNVML)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    yield importlib.import_module("pynvml")
+    sys.modules.pop("pynvml", None)
