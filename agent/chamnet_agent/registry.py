@@ -37,7 +37,15 @@ BACKENDS = {
     "native-tool": "chamnet_agent.backends.native_tool:NativeToolBackend",
 }
 
-METERS = {"rapl": "chamnet_agent.power.rapl:RaplMeter"}
+METERS = {
+    "rapl": "chamnet_agent.power.rapl:RaplMeter",
+    "nvml": "chamnet_agent.power.nvml:NvmlMeter",
+    "ina3221": "chamnet_agent.power.ina3221:Ina3221Meter",
+    "hwmon": "chamnet_agent.power.hwmon:HwmonMeter",
+    "pixel": "chamnet_agent.power.pixel:PixelMeter",
+    "battery": "chamnet_agent.power.battery:BatteryMeter",
+    "trace": "chamnet_agent.power.trace_file:TraceMeter",
+}
 
 
 class Described(Protocol):

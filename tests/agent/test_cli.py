@@ -16,6 +16,7 @@ import pytest
 from chamnet.errors import DeviceLostError
 from chamnet.records import Item, Policy, Visit
 from chamnet.wire.endpoint import Endpoint, read_token
+from chamnet_agent.registry import METERS
 from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
 
@@ -219,7 +220,7 @@ def test_doctor_proves_what_works(tmp_path: Path) -> None:
     assert backend["why_not"] is None
     assert found["call_ns"]["onnxruntime"] > 0
     assert found["agent"] is None
-    assert {meter["name"] for meter in found["meters"]} == {"rapl"}
+    assert {meter["name"] for meter in found["meters"]} == set(METERS)
 
 
 def test_doctor_shows_people_what_does_not_work(
