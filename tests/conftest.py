@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,11 +39,7 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
     with ExitStack() as stack:
 
         def start(
-            script: Script | None = None,
-            *,
-            lease_s: float = 600.0,
-            port: int = 0,
-            memory_limit_bytes: int = 0,
+            script: Script | None = None, *, lease_s: float = 600.0, port: int = 0, **more: Any
         ) -> RunningAgent:
             install_fake(script or Script())
             config = AgentConfig(
@@ -51,7 +48,7 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
                 backend="fake",
                 cores=sysinfo.usable_cores()[-1:],
                 lease_s=lease_s,
-                memory_limit_bytes=memory_limit_bytes,
+                **more,
             )
             return stack.enter_context(running(config))
 

@@ -5,6 +5,7 @@ wins over theirs.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol, cast
@@ -64,7 +65,22 @@ def backends(settings: BackendSettings = DEFAULTS) -> tuple[Component, ...]:
 
 def meters(settings: MeterSettings = DEFAULT_SETTINGS) -> tuple[Component, ...]:
     """Return every known meter, usable with these settings or not."""
-    return tuple(_described(_targets("chamnet.meters", METERS), settings))
+    described = _described(_targets("chamnet.meters", METERS), settings)
+    return tuple(_timed(meter, settings) for meter in described)
+
+
+def _timed(meter: Component, settings: MeterSettings) -> Component:
+    """Return a meter's description with the time between its updates."""
+    if meter.why_not is not None:
+        return meter
+    try:
+        opened = open_meter(meter.name, settings)
+    except (MeterError, ConfigError) as error:  # it works no more than it did a moment ago
+        return replace(meter, why_not=str(error))
+    try:
+        return replace(meter, period_s=opened.period_s)
+    finally:
+        opened.close()
 
 
 def why_not(name: str) -> str | None:

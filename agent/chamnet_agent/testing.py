@@ -1,6 +1,7 @@
 """A backend that does as it is told, and the contract that every backend keeps; shipped for plug-ins' tests."""
 
 import itertools
+import mmap
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from chamnet.records import Component
 from chamnet.units import Unit
 from chamnet_agent.backends.base import Backend, Workload
 
-__all__ = ["BackendContract", "FakeBackend", "Script", "install_fake_backend"]
+__all__ = ["BackendContract", "FakeBackend", "Script", "install_fake_backend", "shared_float"]
 
 _HANG_S = 3_600.0
 
@@ -31,6 +32,8 @@ class Script:
         aborts: What ends the process when run.
         hangs: What never returns when run.
         takes_bytes: Memory that its runs take and write to; none where it is not named.
+        spends_uj: Energy that a run of a unit spends above idling; nothing where it is not named.
+        spent: File of one float64 that what is spent is added to, in µJ, for a simulated meter; empty for none.
         says: What it prints to stdout while it builds, as runtimes do.
     """
 
@@ -39,6 +42,8 @@ class Script:
     aborts: frozenset[str] = frozenset()
     hangs: frozenset[str] = frozenset()
     takes_bytes: Mapping[str, int] = field(default_factory=dict)
+    spends_uj: Mapping[str, float] = field(default_factory=dict)
+    spent: str = ""
     says: str = ""
 
 
@@ -73,7 +78,9 @@ class FakeBackend:
         names = self._checked(workload)
         if self._script.says:
             os.write(1, self._script.says.encode())
-        return FakeModel(names, self._script, self._spend)
+        spends = self._script.spends_uj
+        spends_uj = sum(spends.get(unit.key, spends.get(unit.signature, 0.0)) for unit in workload.blocks)
+        return FakeModel(names, self._script, self._spend, spends_uj=spends_uj)
 
     def resolve(self, workload: Workload, *, seed: int) -> tuple[str, ...]:
         """Return a made-up key per operator.
@@ -99,7 +106,11 @@ class FakeBackend:
 class FakeModel:
     """A model of the fake backend."""
 
-    def __init__(self, names: set[str], script: Script, spend: Callable[[int], None]) -> None:
+    def __init__(
+        self, names: set[str], script: Script, spend: Callable[[int], None], *, spends_uj: float = 0.0
+    ) -> None:
+        self._spends_uj = spends_uj
+        self._spent = shared_float(Path(script.spent)) if script.spent else None
         self._aborts = bool(names & script.aborts)
         self._hangs = bool(names & script.hangs)
         self._bytes = max((script.takes_bytes[name] for name in names & script.takes_bytes.keys()), default=0)
@@ -115,6 +126,14 @@ class FakeModel:
             time.sleep(_HANG_S)
         bytearray(self._bytes)
         self._spend(next(self._takes_ns))
+        if self._spent is not None:
+            self._spent[0] += self._spends_uj
+
+
+def shared_float(path: Path) -> "memoryview[float]":
+    """Return a float64 that every process sees which asks for the same file."""
+    with path.open("r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), 8)).cast("d")
 
 
 def install_fake_backend(folder: Path, script: Script) -> None:

@@ -316,6 +316,10 @@ class _Track:
         most_uj = _MOST_W * unread_ns * _US_PER_NS
         if wraps_uj is not None and most_uj >= wraps_uj:
             return self._broken(t_ns, "was not read for so long that it may have wrapped around unseen")
+        if step_uj > _MOST_W * max(t_ns - self._last_update_ns, self._nominal_ns) * _US_PER_NS:
+            return self._broken(
+                t_ns, f"grew by {step_uj:.0f} µJ at once, more than anything draws: it was set anew"
+            )
         if step_uj >= 0:
             return step_uj
         if wraps_uj is None or step_uj + wraps_uj > most_uj:

@@ -10,14 +10,15 @@ from chamnet.energy import PowerStats, choose
 from chamnet.errors import ConfigError, MeterError, MeterInterruptedError
 from chamnet.records import EnergyPolicy, EnergyReading, EnergySpans, Policy, Visit
 from chamnet_agent import registry
-from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.recorder import Recorder
+from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
+from chamnet_agent.power.recorder import Recorder, observe_period_s
 
 __all__ = ["Metering", "usual_meter"]
 
 _WINDOW_PERIODS, _WINDOW_LEAST_S = 50, 1.0  # updates of a meter in a window: 2 % of error at most
 _IDLE_PERIODS, _IDLE_LEAST_S = 40, 1.0  # four stretches of ten updates, whose spread is the noise
 _GUARD_PERIODS, _GUARD_LEAST_S = 2, 0.02
+_OBSERVED_PERIODS, _OBSERVED_S = 12, 0.5  # to see how often a meter is really updated
 _LONGEST_S = 3_600.0
 
 
@@ -63,7 +64,7 @@ class Metering:
         except BaseException:
             meter.close()
             raise
-        period_s = meter.period_s
+        period_s = meter.period_s if min(times) > 0 else _observed_s(meter, clock)
         self.times = EnergyPolicy(
             meter=name,
             rails=",".join(self._rails),
@@ -123,11 +124,23 @@ class Metering:
             idle_after_w=_mean_w(after),
             idle_std_w=math.hypot(_std_w(before) or 0.0, _std_w(after) or 0.0) / math.sqrt(2),
             power_std_w=_std_w(window),
-            spin_w=None if spans.spin_ns is None else _mean_w(self._power(spans.spin_ns)),
+            spin_w=self._spin_w(spans.spin_ns),
         )
+
+    def _spin_w(self, span_ns: tuple[int, int] | None) -> float | None:
+        try:
+            return None if span_ns is None else _mean_w(self._power(span_ns))
+        except MeterInterruptedError:  # of use to people only
+            return None
 
     def _power(self, span_ns: tuple[int, int]) -> list[PowerStats]:
         return [self._recorder.power_w(rail, *span_ns) for rail in self._rails]
+
+
+def _observed_s(meter: PowerMeter, clock: Clock) -> float:
+    """Return the time between updates: the meter's nominal one, or a longer one that is observed."""
+    seen = observe_period_s(meter, clock, budget_s=_OBSERVED_PERIODS * meter.period_s + _OBSERVED_S)
+    return max([meter.period_s, *(each for each in seen.values() if each is not None)])
 
 
 def _mean_w(rails: list[PowerStats]) -> float:
