@@ -277,6 +277,15 @@ class EnergyReading:
         return self.window_ns / self.calls / 1e6
 
     @property
+    def error(self) -> float:
+        """Relative standard error of the net energy, from what power changes by between stretches of ten updates."""
+        stretches = max(self.updates / 10, 1.0)
+        noise_w = math.hypot(
+            self.power_std_w if self.power_std_w is not None else self.idle_std_w, self.idle_std_w
+        )
+        return noise_w / math.sqrt(stretches) / abs(self.net_w) if self.net_w else math.inf
+
+    @property
     def is_below_noise(self) -> bool:
         """Whether the item adds less than five times what the idling device itself changes by.
 

@@ -2,5 +2,17 @@
 
 from chamnet.energy.rails import Domain, Nature, Rail, Reading, Total, choose, total
 from chamnet.energy.series import EnergySeries, PowerStats
+from chamnet.energy.window import energy_of
 
-__all__ = ["Domain", "EnergySeries", "Nature", "PowerStats", "Rail", "Reading", "Total", "choose", "total"]
+__all__ = [
+    "Domain",
+    "EnergySeries",
+    "Nature",
+    "PowerStats",
+    "Rail",
+    "Reading",
+    "Total",
+    "choose",
+    "energy_of",
+    "total",
+]

@@ -15,6 +15,13 @@ def test_energy_is_told_apart_from_that_of_the_idling_device() -> None:
     assert energy.gross_mj == pytest.approx(2.0 + 1.5 * 4.0)
 
 
+def test_how_sure_it_is_follows_from_what_power_changes_by() -> None:
+    energy = make_energy(net_mj=1.0, noise_w=0.03)  # 1 W for a second, in a hundred updates
+    assert energy.error == pytest.approx(0.03 * 2**0.5 / 10**0.5, rel=0.01)
+    assert replace(energy, power_std_w=0.0).error == pytest.approx(0.03 / 10**0.5, rel=0.01)
+    assert make_energy(net_mj=0.0).error == float("inf")
+
+
 @pytest.mark.parametrize(
     ("net_mj", "noise_w", "drift_w", "below"),
     [

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from chamnet.clock import Clock
-from chamnet.energy import PowerStats, choose
+from chamnet.energy import choose, energy_of
 from chamnet.errors import ConfigError, MeterError, MeterInterruptedError
-from chamnet.records import EnergyPolicy, EnergyReading, EnergySpans, Policy, Visit
+from chamnet.records import EnergyPolicy, Policy, Visit
 from chamnet_agent import registry
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 from chamnet_agent.power.recorder import Recorder, observe_period_s
@@ -101,53 +101,17 @@ class Metering:
             return visit
         try:
             self._recorder.settle(spans.after_ns[1], self._rails)
-            energy = self._energy(spans)
+            energy = energy_of(
+                self._recorder, spans, meter=self.times.meter, rails=self._rails, period_s=self._period_s
+            )
         except MeterInterruptedError as error:
             return replace(visit, status="cancelled", message=str(error), spans=None)
         finally:
             self._recorder.forget(spans.after_ns[0] if spans.spin_ns is None else spans.spin_ns[0])
         return replace(visit, energy=energy, spans=None)
 
-    def _energy(self, spans: EnergySpans) -> EnergyReading:
-        start_ns, end_ns = spans.window_ns
-        window = [self._recorder.power_w(rail, start_ns, end_ns) for rail in self._rails]
-        before, after = self._power(spans.before_ns), self._power(spans.after_ns)
-        return EnergyReading(
-            meter=self.times.meter,
-            rails=self._rails,
-            period_s=max(each.period_s or self._period_s for each in window),
-            updates=min(each.updates for each in window),
-            window_ns=end_ns - start_ns,
-            calls=spans.calls,
-            gross_uj=sum(self._recorder.energy_uj(rail, start_ns, end_ns) for rail in self._rails),
-            idle_before_w=_mean_w(before),
-            idle_after_w=_mean_w(after),
-            idle_std_w=math.hypot(_std_w(before) or 0.0, _std_w(after) or 0.0) / math.sqrt(2),
-            power_std_w=_std_w(window),
-            spin_w=self._spin_w(spans.spin_ns),
-        )
-
-    def _spin_w(self, span_ns: tuple[int, int] | None) -> float | None:
-        try:
-            return None if span_ns is None else _mean_w(self._power(span_ns))
-        except MeterInterruptedError:  # of use to people only
-            return None
-
-    def _power(self, span_ns: tuple[int, int]) -> list[PowerStats]:
-        return [self._recorder.power_w(rail, *span_ns) for rail in self._rails]
-
 
 def _observed_s(meter: PowerMeter, clock: Clock) -> float:
     """Return the time between updates: the meter's nominal one, or a longer one that is observed."""
     seen = observe_period_s(meter, clock, budget_s=_OBSERVED_PERIODS * meter.period_s + _OBSERVED_S)
     return max([meter.period_s, *(each for each in seen.values() if each is not None)])
-
-
-def _mean_w(rails: list[PowerStats]) -> float:
-    return sum(each.mean_w for each in rails)
-
-
-def _std_w(rails: list[PowerStats]) -> float | None:
-    """Return the deviation of rails together, as if they went up and down with each other; None where it is not known."""
-    known = [each.std_w for each in rails if each.std_w is not None]
-    return sum(known) if known else None
