@@ -12,14 +12,16 @@ from chamnet.networks import Network
 from chamnet.records import Component, DeviceInfo, EnergyPolicy
 from chamnet.units import Unit
 from chamnet_host.campaign import Campaign, Progress, Tally
+from chamnet_host.lanes import Lane
 from chamnet_host.reach import KeptConnection
+from chamnet_host.serials import serial_of
 from chamnet_host.workspace import Workspace
 
-__all__ = ["EnergyPlan", "measure_energy", "plan_energy"]
+__all__ = ["ENERGY_ROUNDS", "ENERGY_ROWS", "EnergyPlan", "measure_energy", "plan_energy"]
 
 log = logging.getLogger(__name__)
 
-_UNITS = 120
+ENERGY_ROWS, ENERGY_ROUNDS = 120, 2
 _WINDOWS = 50  # updates of the meter, as the agent has it
 _IDLES, _GUARDS = 40, 2
 _LEAST_S = 1.0
@@ -47,8 +49,8 @@ def plan_energy(
     info: DeviceInfo,
     policy: EnergyPolicy,
     *,
-    rows: int = _UNITS,
-    rounds: int = 2,
+    rows: int = ENERGY_ROWS,
+    rounds: int = ENERGY_ROUNDS,
     networks: Sequence[Network] | None = None,
 ) -> EnergyPlan:
     """Choose what to measure on a device that was profiled.
@@ -132,8 +134,8 @@ def measure_energy(
     workspace: Workspace,
     policy: EnergyPolicy,
     *,
-    rows: int = _UNITS,
-    rounds: int = 2,
+    rows: int = ENERGY_ROWS,
+    rounds: int = ENERGY_ROUNDS,
     networks: Sequence[Network] | None = None,
     announce: Callable[[EnergyPlan], None] = lambda plan: None,
     progress: Progress = lambda tally: None,
@@ -159,15 +161,19 @@ def measure_energy(
             info, platform = client.describe(), workspace.platform_measured(client)
         plan = plan_energy(workspace, info, policy, rows=rows, rounds=rounds, networks=networks)
         announce(plan)
-        campaign = Campaign(
+        lane = Lane(
             connect=connect,
+            serial=serial_of(workspace.device),
+            patience_s=workspace.device.patience_s,
+            cool_to_c=workspace.device.cool_to_c,
+            backend=platform.backend,
+        )
+        campaign = Campaign(
+            lanes=[lane],
             store=workspace.store,
             lut_id=workspace.measured[0],
             digest=platform.digest,
-            backend=platform.backend,
             progress=progress,
-            patience_s=workspace.device.patience_s,
-            cool_to_c=workspace.device.cool_to_c,
         )
         campaign.run(plan.batch)
     return campaign.tally

@@ -11,16 +11,18 @@ with Session.open("chamnet.db", target="local") as session:
 ```
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 from chamnet.errors import DeviceError
 from chamnet.lut import Platform
 from chamnet.networks import Network
+from chamnet.records import EnergyPolicy
 from chamnet.search import SearchSettings, SolverChoice
 from chamnet.units import Granularity
 from chamnet_host.answer import Answer, search
 from chamnet_host.campaign import Campaign, Progress, Tally
+from chamnet_host.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan, measure_energy
 from chamnet_host.fleet import Member, compare, meet, reached_all
 from chamnet_host.fleet_text import differing_text
 from chamnet_host.lanes import Lane
@@ -92,6 +94,35 @@ class Session(Workspace):
                     self._compare(campaign.tally, lut_id, session, strict=strict)
         self.forget_table()
         return campaign.tally
+
+    def measure_energy(
+        self,
+        policy: EnergyPolicy,
+        *,
+        rows: int = ENERGY_ROWS,
+        rounds: int = ENERGY_ROUNDS,
+        networks: Sequence[Network] | None = None,
+        announce: Callable[[EnergyPlan], None] = lambda plan: None,
+        progress: Progress = lambda tally: None,
+    ) -> Tally:
+        """Measure the energy of a subset of the units that were profiled, and of whole networks; store it.
+
+        Args:
+            policy: Which meter and rails, and how long windows are.
+            rows: Units to measure.
+            rounds: Windows of each.
+            networks: Measured whole; by default those of the calibration.
+            announce: Told what will be measured and how long it takes, before it is.
+            progress: Called after every window.
+
+        Raises:
+            MeterError: No meter works on the device, or it stopped working; what was measured is stored.
+            NotProfiledError: The latencies of the units are not known yet.
+            DeviceLostError: The agent cannot be kept alive; what was measured is stored.
+        """
+        return measure_energy(
+            self, policy, rows=rows, rounds=rounds, networks=networks, announce=announce, progress=progress
+        )
 
     def _compare(self, tally: Tally, lut_id: int, session: int, *, strict: bool) -> None:
         """Take down how devices compare so far.

@@ -4,11 +4,14 @@ from typing import Annotated
 
 import typer
 
-from chamnet.errors import BudgetError, NotProfiledError
+from chamnet.errors import BudgetError, ConfigError, NotProfiledError
 from chamnet.lut import EFFORTS, Effort
 from chamnet.quantities import parse_budget
+from chamnet.records import EnergyPolicy
 from chamnet_host.campaign import Tally
 from chamnet_host.commands.deploy import build_missing
+from chamnet_host.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan
+from chamnet_host.energy_text import announcement, energy_body, energy_report
 from chamnet_host.fleet_text import (
     COLUMNS,
     devices_json,
@@ -35,6 +38,7 @@ from chamnet_host.options import (
 )
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
 from chamnet_host.planner import find_effort, fitted_effort
+from chamnet_host.serials import with_serial
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, published_networks, read_networks
 
@@ -92,6 +96,34 @@ def profile(
             help="Refuse a loaded or throttled machine instead of labelling its visits, and devices that differ.",
         ),
     ] = False,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy", help="Measure the energy of a subset of the units, too, and of whole networks."
+        ),
+    ] = False,
+    meter: Annotated[
+        str,
+        typer.Option(
+            "--meter",
+            help="Meter to read; default: the first that works (`chamnet-host devices show`).",
+            show_default=False,
+        ),
+    ] = "",
+    rails: Annotated[
+        str,
+        typer.Option(
+            "--rails",
+            help="What of it: compute, device, or names of rails; default: what computes, else the whole device.",
+            show_default=False,
+        ),
+    ] = "",
+    energy_rows: Annotated[
+        int, typer.Option("--energy-rows", min=1, help="Units to measure for energy; the rest is filled in.")
+    ] = ENERGY_ROWS,
+    energy_rounds: Annotated[
+        int, typer.Option("--energy-rounds", min=1, help="Windows of each of these.")
+    ] = ENERGY_ROUNDS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
     ] = False,
@@ -111,7 +143,10 @@ def profile(
     Several devices of one kind share the work: each takes the next walk that nobody has taken, one that is lost leaves
     its work to the others, and all measure a few networks alike, to tell by how much they differ.
 
-    Examples: `chamnet-host profile`, `chamnet-host profile --backend litert --dtype int8`,
+    With --energy, units spread over all kinds and sizes then run in windows as long as fifty updates of the device's meter, with
+    idling between: seconds each where a meter is fast, half a minute on a phone (docs/energy.md). How long that takes is said first.
+
+    Examples: `chamnet-host profile`, `chamnet-host profile --backend litert --dtype int8`, `chamnet-host profile --energy`,
     `chamnet-host profile --effort normal --near 8ms`, `chamnet-host profile --target pixel --serial A --serial B`
     """
     budgets_ms, serials = [_latency_ms(text) for text in near or ()], serial or []
@@ -128,6 +163,8 @@ def profile(
         if dry_run:
             _report_plan(session, find_effort(effort), as_json, devices=max(len(serials), 1))
             return
+        if energy and len(serials) > 1:
+            raise ConfigError("--energy: devices of one kind draw unlike power; name one --serial")
         given = published_networks(session.space) if "published" in (also or ()) else []
         named = [text for text in also or () if text != "published"]
         given += read_networks(named, session.space, session.store.get(LAST_SEARCH))
@@ -146,7 +183,33 @@ def profile(
             )
         note("fitting the latency predictor")
         _ = session.cost_tables  # kept in the store, so that a search starts at once
-        _report(session, tally, as_json)
+        measured = None
+        if energy:
+            session.device = with_serial(session.device, serials[0] if serials else None)
+            measured = _measure_energy(
+                session, EnergyPolicy(meter=meter, rails=rails), energy_rows, energy_rounds
+            )
+        _report(session, tally, as_json, measured)
+
+
+def _measure_energy(
+    session: Session, policy: EnergyPolicy, rows: int, rounds: int
+) -> tuple[EnergyPlan, Tally]:
+    plans: list[EnergyPlan] = []
+
+    def announce(plan: EnergyPlan) -> None:
+        plans.append(plan)
+        note(announcement(plan))
+
+    with progress_bar("energy") as show:
+        tally = session.measure_energy(
+            policy,
+            rows=rows,
+            rounds=rounds,
+            announce=announce,
+            progress=lambda t: show(t.before + t.stored, t.total, _remark(t)),
+        )
+    return plans[0], tally
 
 
 def _latency_ms(text: str) -> float:
@@ -183,7 +246,9 @@ def _report_plan(session: Session, effort: Effort, as_json: bool, *, devices: in
     )
 
 
-def _report(session: Session, tally: Tally, as_json: bool) -> None:
+def _report(
+    session: Session, tally: Tally, as_json: bool, energy: tuple[EnergyPlan, Tally] | None = None
+) -> None:
     _, platform = session.measured
     latency = session.latency
     if as_json:
@@ -206,6 +271,7 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
                 "coefficient": latency.calibration.coefficient,
                 "residuals": list(latency.calibration.residuals),
             },
+            "energy": None if energy is None else energy_body(*energy),
         }
         print_json("profile", body)
         return
@@ -225,6 +291,8 @@ def _report(session: Session, tally: Tally, as_json: bool) -> None:
             " choose other cores, and `chamnet-host profile --recalibrate`"
         )
     print_text(f"{len(latency.interpolator.rows):,} units measured; {_said(latency.calibration.residuals)}")
+    if energy is not None:
+        print_text(energy_report(*energy))
     print_text(
         "next: `chamnet-host search --budget 8ms`, `chamnet-host lut validate` to see how far off it is"
     )
