@@ -1,0 +1,131 @@
+"""Energies end to end: an agent with real runtimes and a real meter, whose sensor is simulated from what its worker computes.
+
+The sensor counts what an idling device draws, and so much more for each second of CPU time of the agent's worker. So the
+true energy of a network is known: its latency times both.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chamnet.clock import SystemClock
+from chamnet.lut import LatencyTable, Store
+from chamnet.wire.endpoint import default_state_dir
+from chamnet_agent import sysinfo
+from chamnet_agent.config import AgentConfig
+from chamnet_agent.power.base import MeterSettings
+from chamnet_agent.power.simulated import Powercap, Sensor, SimulatedDevice
+from chamnet_agent.server import RunningAgent, running
+from tests.e2e.conftest import TINY, Run
+from tests.e2e.test_kill import children
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+IDLE_W, ACTIVE_W = 1.5, 4.0
+
+
+class WorkersPower:
+    """True energy of this process's workers and of the idling device around them."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._spent_uj: dict[int, float] = {}
+
+    def energy_uj(self, start_ns: int, end_ns: int) -> float:
+        for worker, command in children(self._pid).items():
+            if "chamnet_agent.worker" in command:
+                self._spent_uj[worker] = max(self._spent_uj.get(worker, 0.0), ACTIVE_W * cpu_ns(worker) / 1e3)
+        return IDLE_W * (end_ns - start_ns) / 1e3 + sum(self._spent_uj.values())
+
+
+def cpu_ns(pid: int) -> int:
+    """Return the CPU time of all threads of a process; 0 where it has ended."""
+    try:
+        return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    except (OSError, IndexError):
+        return 0
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Iterator[RunningAgent]:
+    """Run an agent with a simulated sensor where the user's commands look for one."""
+    import os
+
+    clock, root = SystemClock(), tmp_path_factory.mktemp("root")
+    layout = Powercap(
+        {"intel-rapl:0": ("package-0", WorkersPower(os.getpid()))},  # type: ignore[dict-item]
+        start_ns=clock.now_ns(),
+        sensor=Sensor(period_s=0.02, quantum=61.0),
+    )
+    config = AgentConfig(
+        state_dir=default_state_dir(env),
+        backend="onnxruntime",
+        cores=sysinfo.usable_cores()[-1:],
+        meters=MeterSettings(root=root),
+    )
+    with SimulatedDevice(root, [layout], clock=clock), running(config) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def measured(agent: RunningAgent, cli: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose store holds latencies and energies of a tiny space."""
+    folder = tmp_path_factory.mktemp("energy")
+    done = cli(
+        "profile", "--space", TINY, "--target", agent.endpoint.address, "--energy", "--energy-rows", 6,
+        "--energy-rounds", 1, cwd=folder,
+    )  # fmt: skip
+    assert "energy by rapl: 6 units and" in done.stderr
+    assert " about " in done.stderr
+    return folder
+
+
+def energies(folder: Path) -> list[Any]:
+    with Store.open(folder / "chamnet.db") as store:
+        (lut_id,) = store.platforms()
+        return [each for each in store.visits(lut_id) if each.mode == "energy" and each.visit.energy]
+
+
+def latencies(folder: Path) -> dict[str, float]:
+    """Return the latency of each network in ms."""
+    with Store.open(folder / "chamnet.db") as store:
+        (lut_id,) = store.platforms()
+        return {key: row.latency_ms for key, row in LatencyTable.load(store, lut_id).networks.items()}
+
+
+def test_energies_are_what_the_sensor_was_made_of(measured: Path) -> None:
+    found = energies(measured)
+    assert len([each for each in found if each.kind == "unit"]) == 6
+    assert len([each for each in found if each.kind == "network"]) >= 4
+    latency_ms = latencies(measured)  # CPU time, which the sensor counts; windows are wall clock, and others run beside
+    for each in found:
+        energy = each.visit.energy
+        assert energy.idle_w == pytest.approx(IDLE_W, rel=0.1)
+        assert 0 < energy.net_w < 1.1 * ACTIVE_W
+        if each.kind == "network":
+            assert energy.net_mj == pytest.approx(ACTIVE_W * latency_ms[each.key], rel=0.25)
+
+
+def test_what_was_measured_is_not_measured_again(
+    measured: Path, agent: RunningAgent, ask: Callable[..., Any]
+) -> None:
+    again = ask(
+        "profile", "--space", TINY, "--target", agent.endpoint.address, "--energy", "--energy-rows", 6,
+        "--energy-rounds", 1, cwd=measured,
+    )  # fmt: skip
+    assert again["energy"]["windows"]["stored"] == 0
+    assert again["energy"]["meter"] == "rapl"
+    assert again["visits"]["stored"] == 0
+
+
+def test_a_device_without_a_meter_says_which_were_tried(
+    measured: Path, agent: RunningAgent, cli: Run
+) -> None:
+    done = cli(
+        "profile", "--space", TINY, "--target", agent.endpoint.address, "--energy", "--meter", "battery",
+        cwd=measured, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no energy can be read. Tried: battery: " in done.stderr.replace("\n", " ")
