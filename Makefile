@@ -9,8 +9,8 @@ DEMO ?= demo
 
 PACKAGES := chamnet agent/chamnet_agent host/chamnet_host
 PROTO := protos/chamnet/wire
-STUBS := profiling_pb2.py profiling_pb2.pyi profiling_pb2_grpc.py onnx_subset_pb2.py onnx_subset_pb2.pyi \
-	benchmark_subset_pb2.py benchmark_subset_pb2.pyi
+SUBSETS := onnx_subset benchmark_subset perfetto_subset
+STUBS := profiling_pb2.py profiling_pb2.pyi profiling_pb2_grpc.py $(foreach subset,$(SUBSETS),$(subset)_pb2.py $(subset)_pb2.pyi)
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -81,8 +81,7 @@ check-imports: .venv/dev.stamp
 # $(call protoc,FOLDER): write the stubs below FOLDER. Only profiling.proto defines a service.
 protoc = $(STUBS_BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) \
 	--grpc_python_out=$(1) $(PROTO)/profiling.proto \
-	&& $(STUBS_BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) \
-	$(PROTO)/onnx_subset.proto $(PROTO)/benchmark_subset.proto
+	&& $(STUBS_BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) $(SUBSETS:%=$(PROTO)/%.proto)
 
 .PHONY: stubs
 stubs: .venv-stubs/stubs.stamp ## regenerate the gRPC and protobuf stubs

@@ -44,6 +44,7 @@ METERS = {
     "ina3221": "chamnet_agent.power.ina3221:Ina3221Meter",
     "hwmon": "chamnet_agent.power.hwmon:HwmonMeter",
     "pixel": "chamnet_agent.power.pixel:PixelMeter",
+    "perfetto": "chamnet_agent.power.perfetto:PerfettoMeter",
     "battery": "chamnet_agent.power.battery:BatteryMeter",
     "trace": "chamnet_agent.power.trace_file:TraceMeter",
 }

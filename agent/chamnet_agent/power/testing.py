@@ -1,6 +1,7 @@
 """A meter that does as it is told, and the contract that every meter keeps; shipped for plug-ins' tests."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 import pytest
 
@@ -83,9 +84,10 @@ class PowerMeterContract:
         raise NotImplementedError("give an unusable fixture")
 
     @pytest.fixture
-    def meter(self, kind: type[PowerMeter], settings: MeterSettings) -> PowerMeter:
+    def meter(self, kind: type[PowerMeter], settings: MeterSettings) -> Iterator[PowerMeter]:
         """Return the meter, open."""
-        return kind(settings)
+        with closing(kind(settings)) as meter:
+            yield meter
 
     def test_it_describes_itself_as_usable(self, kind: type[PowerMeter], settings: MeterSettings) -> None:
         """It has a name and a source, and is usable here."""

@@ -155,6 +155,40 @@ def nvmlDeviceGetPowerUsage(handle):
     return 61_500
 '''
 
+PERFETTO = """#!{python}
+import signal, sys, time
+from chamnet.wire import perfetto_subset_pb2 as pb
+
+assert sys.argv[1:5] == ["--config", "-", "--txt", "--out"], sys.argv
+config = sys.stdin.read()
+assert "collect_power_rails: true" in config and "write_into_file: true" in config, config
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+with open(sys.argv[5], "ab", buffering=0) as trace:
+    trace.write(pb.Trace(packet=[pb.TracePacket(timestamp=1)]).SerializeToString())  # of another source
+    while {rails}:
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        now_ms = now_ns // 1_000_000
+        rails = pb.PowerRails()
+        for index, (name, subsystem, watt) in enumerate({rails}):
+            if trace.tell() < 30:
+                rails.rail_descriptor.add(index=index, rail_name=name, subsys_name=subsystem, sampling_rate=125)
+            rails.energy_data.add(index=index, timestamp_ms=now_ms, energy=now_ms * 1_000 * watt)
+        written = pb.Trace(packet=[pb.TracePacket(timestamp=now_ns, power_rails=rails)]).SerializeToString()
+        trace.write(written[:20])
+        time.sleep({period_s})
+        trace.write(written[20:])
+    time.sleep({patience_s})
+"""
+RAILS = [("S2M_VDD_CPUCL2", "CPU(BIG)", 2), ("VSYS_PWR_MODEM", "Cellular", 1), ("S1M_VDD_MIF", "MIF", 3)]
+
+
+def put_perfetto(write: Write, rails: list[tuple[str, str, int]] = RAILS, patience_s: float = 0) -> None:
+    """Android's program as far as it tells rails: in real time, and without care for where a packet ends."""
+    write("data/misc/perfetto-traces/.keep", "")
+    text = PERFETTO.format(python=sys.executable, rails=rails, period_s=0.02, patience_s=patience_s)
+    write("system/bin/perfetto", text).chmod(0o755)
+
+
 DEVICES = {
     "rapl": put_rapl,
     "pixel": put_pixel6,
@@ -162,15 +196,16 @@ DEVICES = {
     "hwmon": put_hwmon,
     "battery": put_battery,
     "trace": put_trace,
+    "perfetto": put_perfetto,
 }
 
 
 @pytest.fixture
-def put(write: Write) -> Callable[[str], None]:
+def put(write: Write) -> Callable[..., None]:
     """Write the tree of a device that has a meter, by the meter's name."""
 
-    def put_device(meter: str) -> None:
-        DEVICES[meter](write)
+    def put_device(meter: str, *more: object) -> None:
+        DEVICES[meter](write, *more)
 
     return put_device
 

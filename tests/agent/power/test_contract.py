@@ -35,7 +35,9 @@ class TestMetersOfFiles(PowerMeterContract):
     def test_it_is_not_taken_for_another(self, name: str, settings: MeterSettings, tmp_path: Path) -> None:
         usable = {each.name for each in registry.meters(settings) if each.why_not is None}
         assert usable == {name}
-        assert registry.open_meter(name, settings).rails
+        meter = registry.open_meter(name, settings)
+        assert meter.rails
+        meter.close()
 
 
 class TestNvml(PowerMeterContract):
