@@ -27,7 +27,7 @@ from chamnet_agent.power.simulated import (
 )
 
 PERIOD_S = 0.012  # of every sensor here, so that 50 of them pass quickly
-WINDOWS = 7
+WINDOWS = 5
 WINDOW_S = 0.7
 PAUSE_S = 0.1
 IDLE_W, BUSY_W = 2.0, 9.0

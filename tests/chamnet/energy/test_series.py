@@ -202,9 +202,9 @@ def test_old_points_are_forgotten() -> None:
         series.energy_uj("package-0", 49_499 * MS, 49_900 * MS)
 
 
-def test_a_day_of_updates_stays_small() -> None:
+def test_many_updates_stay_small() -> None:
     series = counted([], max_points=100)
-    for i in range(100_000):
+    for i in range(20_000):
         series.add(Reading((i,)), i * MS)
         if i % 1_000 == 0:
             series.interrupt(MeterError("a hiccup"))
