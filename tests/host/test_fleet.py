@@ -167,8 +167,9 @@ def test_devices_that_differ_are_told_by_how_much(bench: Bench, capsys: pytest.C
 
     assert bench.cli("profile", *arguments) == 0
     assert f"the devices differ: {second} takes " in capsys.readouterr().err
-    with bench.session() as session, pytest.raises(DeviceError, match="the devices differ"):
-        session.profile(serials=[first, second], strict=True, recalibrate=True)
+    # nothing is left to measure, and so no load of this machine to be refused; its governor may be
+    with bench.session() as session, pytest.raises(DeviceError, match="Leave --strict out"):
+        session.profile(serials=[first, second], strict=True)
 
 
 def test_what_one_device_measured_can_be_had_alone(

@@ -214,15 +214,22 @@ def test_a_device_that_is_lost_is_not_waited_for_when_the_work_is_done(
 
 
 def test_a_device_that_comes_back_goes_on(store: Store, pair: dict[str, Device]) -> None:
-    begin = pair["B"].before
+    begin_a, begin_b, back = pair["A"].before, pair["B"].before, threading.Event()
+
+    def leave_work(item: Item, count: int) -> None:
+        begin_a(item, count)
+        if item.visit_id in PLANNED:
+            assert back.wait(LIMIT_S)
 
     def lose(item: Item, count: int) -> None:
-        begin(item, count)
+        begin_b(item, count)
         if count == 10:
             pair["B"].sent += 1
             raise DeviceLostError("gone")
+        if count > 10:
+            back.set()
 
-    pair["B"].before = lose
+    pair["A"].before, pair["B"].before = leave_work, lose
     tally = run(store, pair)
     assert stored(store).keys() == PLANNED | anchors("A", "B")
     assert (tally.reconnects, tally.stored) == (1, tally.total)
