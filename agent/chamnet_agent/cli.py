@@ -18,6 +18,7 @@ from chamnet.machine import read_clusters
 from chamnet.wire.endpoint import default_state_dir
 from chamnet_agent import doctor, registry, server, sysinfo
 from chamnet_agent.config import AgentConfig
+from chamnet_agent.power.settings import add_meter_settings, meter_settings_of
 from chamnet_agent.settings import BackendSettings, add_settings, settings_of
 
 __all__ = ["main"]
@@ -74,6 +75,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print one JSON object")
     for command in commands.choices.values():
         add_settings(command)
+        add_meter_settings(command)
         command.add_argument("-v", "--verbose", action="store_true", help="log what happens to stderr")
         command.add_argument(
             "--state-dir", type=Path, default=default_state_dir(environ), metavar="DIR",
@@ -165,6 +167,7 @@ def _config(arguments: argparse.Namespace) -> AgentConfig:
         memory_limit_bytes=_memory_limit(arguments.memory_limit),
         lease_s=_seconds(arguments.lease),
         settings=settings,
+        meters=meter_settings_of(arguments),
     )
 
 
@@ -214,7 +217,7 @@ def _leave_cores(cores: Sequence[int]) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    found = doctor.diagnose(arguments.state_dir, settings_of(arguments))
+    found = doctor.diagnose(arguments.state_dir, settings_of(arguments), meter_settings_of(arguments))
     if arguments.json:
         _say(json.dumps(dataclasses.asdict(found), indent=2))
     else:

@@ -16,6 +16,7 @@ from chamnet.wire.jobs import Job
 from chamnet_agent import registry, sysinfo
 from chamnet_agent.board import Board
 from chamnet_agent.config import AgentConfig
+from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
 from chamnet_agent.process import start_worker
 from chamnet_agent.settings import DEFAULTS, BackendSettings
 from chamnet_agent.supervisor import Supervisor
@@ -49,7 +50,9 @@ class Diagnosis:
     agent: str | None
 
 
-def diagnose(state_dir: Path, settings: BackendSettings = DEFAULTS) -> Diagnosis:
+def diagnose(
+    state_dir: Path, settings: BackendSettings = DEFAULTS, meters: MeterSettings = DEFAULT_SETTINGS
+) -> Diagnosis:
     """Try every backend in a worker of its own; takes about a second each, a native tool some more."""
     groups = read_clusters()
     cores = sysinfo.auto_cores(1, groups, sysinfo.usable_cores())
@@ -66,7 +69,7 @@ def diagnose(state_dir: Path, settings: BackendSettings = DEFAULTS) -> Diagnosis
         version=chamnet.__version__,
         backends=tuple(backends),
         call_ns=call_ns,
-        meters=registry.meters(),
+        meters=registry.meters(meters),
         clusters=groups,
         cores=cores,
         agent=endpoint.address if endpoint else None,

@@ -25,7 +25,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "patience_s": (int, float),
     "cool_to_c": (int, float),
 }
-_FOR_BACKENDS = ("native_tool", "native_tool_args", "delegate", "delegate_options")
+_FOR_AGENTS = (
+    "native_tool", "native_tool_args", "delegate", "delegate_options",
+    "gpus", "battery", "battery_current", "battery_discharge", "power_trace",
+)  # fmt: skip
 _IN_FILES = ("local", "direct", "adb", "ssh")
 
 
@@ -50,6 +53,13 @@ class DeviceProfile:
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
         governor: Clock governor of the cores while the agent runs; empty: as it is.
+        meter: Meter that `profile --energy` reads; empty: the first that works.
+        rails: What of it; empty: what computes, else the whole device.
+        gpus: Graphics cards that compute, for the meter `nvml`.
+        battery: Power supply that is the battery, for the meter of that name; empty: the agent looks for it.
+        battery_current: Unit of its current, `uA` or `mA`.
+        battery_discharge: Sign of its current while it gives energy: `positive`, `negative`, or `any`.
+        power_trace: File of an external recorder on the device, for the meter `trace`.
         patience_s: How long a device that was lost is waited for.
         cool_to_c: Temperature of the hottest zone above which it is left to cool between requests; None for no limit.
         bundle: System and processor of the bundle that it takes, such as `android-aarch64`; empty: none is known.
@@ -73,6 +83,13 @@ class DeviceProfile:
     cores: str = "auto"
     threads: int = 1
     governor: str = ""
+    meter: str = ""
+    rails: str = ""
+    gpus: str = ""
+    battery: str = ""
+    battery_current: str = ""
+    battery_discharge: str = ""
+    power_trace: str = ""
     patience_s: float = 10.0
     cool_to_c: float | None = None
     bundle: str = ""
@@ -88,9 +105,9 @@ class DeviceProfile:
         return self.transport in ("adb", "ssh")
 
     @property
-    def backend_flags(self) -> tuple[str, ...]:
-        """What an agent that is started is told of single backends."""
-        given = {name: getattr(self, name) for name in _FOR_BACKENDS}
+    def agent_flags(self) -> tuple[str, ...]:
+        """What an agent that is started is told of single backends and meters."""
+        given = {name: getattr(self, name) for name in _FOR_AGENTS}
         return tuple(f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value)
 
 
@@ -149,8 +166,8 @@ def _mistake(profile: DeviceProfile) -> str | None:
         return f"unknown transport {profile.transport!r}; known: {', '.join(_IN_FILES)}"
     if profile.transport == "direct" and not profile.address:
         return "transport direct needs an address = 'HOST:PORT'"
-    if profile.transport == "direct" and profile.backend_flags:
-        return f"transport direct: give {profile.backend_flags[0]} to `chamnet-agent serve` there"
+    if profile.transport == "direct" and profile.agent_flags:
+        return f"transport direct: give {profile.agent_flags[0]} to `chamnet-agent serve` there"
     if profile.transport == "ssh" and not profile.host:
         return "transport ssh needs a host, such as host = 'pi@raspberrypi.local'"
     if profile.is_deployed and not profile.bundle:

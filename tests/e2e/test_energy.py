@@ -99,7 +99,9 @@ def test_energies_are_what_the_sensor_was_made_of(measured: Path) -> None:
     found = energies(measured)
     assert len([each for each in found if each.kind == "unit"]) == 6
     assert len([each for each in found if each.kind == "network"]) >= 4
-    latency_ms = latencies(measured)  # CPU time, which the sensor counts; windows are wall clock, and others run beside
+    latency_ms = latencies(
+        measured
+    )  # CPU time, which the sensor counts; windows are wall clock, and others run beside
     for each in found:
         energy = each.visit.energy
         assert energy.idle_w == pytest.approx(IDLE_W, rel=0.1)

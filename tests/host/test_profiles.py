@@ -66,7 +66,7 @@ def test_what_backends_are_told_is_what_the_agent_reads(tmp_path: Path) -> None:
     """
     parser = ArgumentParser()
     add_settings(parser)
-    settings = settings_of(parser.parse_args(load_profile(write(tmp_path, text)).backend_flags))
+    settings = settings_of(parser.parse_args(load_profile(write(tmp_path, text)).agent_flags))
     assert settings == BackendSettings(
         native_tool=Path("/data/local/tmp/benchmark_model"),
         native_tool_args=("ADSP_LIBRARY_PATH=/x", "--use_gpu=true"),

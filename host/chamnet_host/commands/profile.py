@@ -187,7 +187,10 @@ def profile(
         if energy:
             session.device = with_serial(session.device, serials[0] if serials else None)
             measured = _measure_energy(
-                session, EnergyPolicy(meter=meter, rails=rails), energy_rows, energy_rounds
+                session,
+                EnergyPolicy(meter=meter or session.device.meter, rails=rails or session.device.rails),
+                energy_rows,
+                energy_rounds,
             )
         _report(session, tally, as_json, measured)
 

@@ -42,7 +42,7 @@ def transport_of(device: DeviceProfile) -> Transport:
         cores=device.cores,
         threads=device.threads,
         governor=device.governor,
-        flags=device.backend_flags,
+        flags=device.agent_flags,
     )
 
 
@@ -57,7 +57,7 @@ def deployed_transport(
     """
     more: dict[str, Any] = {
         "backend": device.backend or None, "cores": device.cores, "threads": device.threads,
-        "governor": device.governor, "flags": device.backend_flags, "networked": _networked(device), "progress": progress,
+        "governor": device.governor, "flags": device.agent_flags, "networked": _networked(device), "progress": progress,
     }  # fmt: skip
     bundle = bundle_folder(device)
     if device.transport == "ssh":

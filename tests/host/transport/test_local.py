@@ -67,7 +67,7 @@ def test_other_settings_than_the_running_agents_are_refused(tmp_path: Path) -> N
 
 def test_an_agent_is_told_of_the_tool_that_a_profile_names(tmp_path: Path, fake_tool: Path) -> None:
     profile = DeviceProfile(name="here", native_tool=str(fake_tool), native_tool_args="--use_fake=true")
-    local = LocalTransport(own=True, flags=profile.backend_flags, environ=environ(tmp_path))
+    local = LocalTransport(own=True, flags=profile.agent_flags, environ=environ(tmp_path))
     connection = local.open()
     with DeviceClient(connection.address, connection.token) as client:
         found = client.describe().backend("native-tool")

@@ -116,7 +116,7 @@ def test_a_tool_that_the_user_put_on_the_device_is_driven(make: Maker, phone: Ad
     profile = DeviceProfile(
         name="phone", native_tool=place, native_tool_args="FAKE_LIB=/x --use_fake=true --fake_needs=FAKE_LIB"
     )
-    connection = make(flags=profile.backend_flags).open()
+    connection = make(flags=profile.agent_flags).open()
     with DeviceClient(connection.address, connection.token) as client:
         item = Item(visit_id="1", blocks=(UNIT,))
         (visit,) = client.measure([item], Policy(mode="loop", laps=2), backend="native-tool")
