@@ -39,7 +39,7 @@ class Manifest:
     """What a bundle is and holds.
 
     Attributes:
-        kind: `full`, or `core`: without numpy and runtimes.
+        kind: `full`; `onnx`: with ONNX Runtime alone; or `core`: without numpy and runtimes.
         arch: `aarch64` or `x86_64`.
         os: `android` or `linux`.
         chamnet: Its version.

@@ -13,7 +13,7 @@ from chamnet_host.bundles.manifest import FORMAT
 
 __all__ = ["ARCHES", "KINDS", "SYSTEMS", "Recipe", "our_files"]
 
-KINDS = ("full", "core")
+KINDS = ("full", "onnx", "core")
 ARCHES = ("aarch64", "x86_64")
 SYSTEMS = ("android", "linux")
 
@@ -29,7 +29,8 @@ class Recipe:
     """A bundle to build.
 
     Attributes:
-        kind: `full`, or `core`: without numpy and runtimes, an agent that answers and cannot measure.
+        kind: `full`; `onnx`: with ONNX Runtime alone; or `core`: without numpy and runtimes, an agent that answers and
+            cannot measure.
         arch: Processor: `aarch64` or `x86_64`.
         os: `android` or `linux`.
     """

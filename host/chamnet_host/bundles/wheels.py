@@ -65,13 +65,13 @@ def locked_wheels(kind: str, arch: str, lock: Path = LOCK) -> list[Wheel]:
     """Return the wheels of a bundle, by name.
 
     Args:
-        kind: `full` or `core`.
+        kind: `full`, `onnx` or `core`.
         arch: `aarch64` or `x86_64`.
         lock: File that pins them.
     """
     pinned = tomllib.loads(lock.read_text(encoding="utf-8"))
     wheels = [Wheel(name=name, **facts) for name, facts in pinned[arch].items()]
-    return [wheel for wheel in wheels if kind == "full" or wheel.name in pinned["core"]]
+    return [wheel for wheel in wheels if kind == "full" or wheel.name in pinned[kind]]
 
 
 def fetch_wheels(

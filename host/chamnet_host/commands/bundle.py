@@ -45,7 +45,8 @@ def bundle(
     kind: Annotated[
         str,
         typer.Option(
-            help="full: with numpy, ONNX Runtime and LiteRT; core: a third the size, answers and cannot measure."
+            help="full: with numpy, ONNX Runtime and LiteRT; onnx: without LiteRT; core: a third the size, answers and"
+            " cannot measure."
         ),
     ] = "full",
     output: Annotated[

@@ -20,7 +20,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     [
         (["--arch", "mips"], "known: aarch64, x86_64"),
         (["--os", "windows"], "known: android, linux"),
-        (["--kind", "tiny"], "known: full, core"),
+        (["--kind", "tiny"], "known: full, onnx, core"),
         (["--archive", "x.zip"], ".tar.xz or .tar.gz"),
         (["--target", "127.0.0.1:8799"], "does not say which bundle it takes"),
         (["--target", "nobody"], "unknown target 'nobody'"),

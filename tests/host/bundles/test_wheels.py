@@ -1,6 +1,8 @@
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,18 @@ def test_both_processors_get_the_same_versions(arch: str) -> None:
     assert {"grpcio", "protobuf", "numpy", "onnxruntime", "ai-edge-litert"} <= full.keys()
     assert all(arch in wheel.file or "none-any" in wheel.file for wheel in locked_wheels("full", arch))
     core = {wheel.name for wheel in locked_wheels("core", arch)}
-    assert {"grpcio", "protobuf"} <= core < full.keys()
+    onnx = {wheel.name for wheel in locked_wheels("onnx", arch)}
+    assert {"grpcio", "protobuf"} <= core < onnx < full.keys()
+
+
+def test_a_bundle_with_onnx_runtime_alone_has_what_that_needs() -> None:
+    needed = {
+        re.split(r"[^\w-]", each)[0] for each in requires("onnxruntime") or () if "extra ==" not in each
+    }
+    onnx = {wheel.name for wheel in locked_wheels("onnx", "aarch64")}
+    assert "numpy" in needed
+    assert needed <= onnx
+    assert "ai-edge-litert" not in onnx
 
 
 def test_pinned_versions_are_the_tested_ones() -> None:
