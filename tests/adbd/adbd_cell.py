@@ -25,6 +25,14 @@ from typing import NoReturn
 ADBD = "/usr/lib/android-sdk/platform-tools/adbd"
 PORT = 15_555
 CHUNK = 1 << 18
+BINFMT = "proc/sys/fs/binfmt_misc"
+CPU = "cortex-a76"  # as in phones since 2018; left to itself, qemu emulates all that any processor has
+# Programs for aarch64: the first 20 bytes of an ELF file, and which bits of these count. Flag F opens the emulator now,
+# from outside of the root; P hands it the name that the program was called by, which is how busybox knows what to do.
+AARCH64 = (
+    r":aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+    r":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{emulator}:FP"
+)
 START_S = 20.0
 IFF_UP = 1
 SIOCSIFFLAGS = 0x8914
@@ -40,9 +48,12 @@ def main() -> None:
     parser.add_argument(
         "binds", nargs="*", help="SOURCE:TARGET, a folder outside and where it appears inside"
     )
+    parser.add_argument("--emulator", type=Path, help="program that runs those for aarch64")
     arguments = parser.parse_args()
     raise_loopback()
     mount(arguments.root, [bind.split(":") for bind in arguments.binds])
+    if arguments.emulator:
+        emulate(arguments.root, arguments.emulator)
     adbd = start_adbd(arguments.root)
     wait_until_it_listens(adbd)
     cable = Cable(socket.socket(fileno=arguments.listener))
@@ -72,6 +83,16 @@ def mount(root: Path, binds: list[list[str]]) -> None:
     subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
 
 
+def emulate(root: Path, emulator: Path) -> None:
+    """Run programs for aarch64 by an emulator, in here and nowhere else."""
+    mounting = ["mount", "-t", "binfmt_misc", "binfmt_misc", root / BINFMT]
+    done = subprocess.run(mounting, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join(done.stderr.split())
+        sys.exit(f"no binfmt_misc in a user namespace, as Linux has it from 6.7: {said}")
+    (root / BINFMT / "register").write_text(AARCH64.format(emulator=emulator))
+
+
 def start_adbd(root: Path) -> int:
     """Return the process id of adbd, which sees nothing but the root."""
     if not (pid := os.fork()):
@@ -91,6 +112,7 @@ def become_adbd(root: Path) -> NoReturn:
         "HOME": "/",
         "PATH": "/system/bin:/bin",
         "TMPDIR": "/data/local/tmp",
+        "QEMU_CPU": CPU,  # heeded by an emulator
         "ADB_TRACE": os.environ.get("ADB_TRACE", ""),
     }
     os.execve(ADBD, [ADBD], environ)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from adbd_root import ADBD
+from adbd_root import ADBD, EMULATOR
 
 __all__ = ["AdbdDevice", "CannotRunError"]
 
@@ -52,6 +52,9 @@ class AdbdDevice:
 
     def _start(self, listener: int, binds: dict[Path, str]) -> "subprocess.Popen[str]":
         inside = [f"{source}:{target}" for source, target in binds.items()]
+        emulator = self.path(f"{EMULATOR}")
+        if emulator.exists():
+            inside = ["--emulator", str(emulator), *inside]
         try:
             return subprocess.Popen(
                 [*_UNSHARE, sys.executable, "-I", str(_CELL), str(self.root), str(listener), *inside],

@@ -1,6 +1,7 @@
 """Fixtures of devices that run real adbd, and of an adb server that nobody else uses."""
 
 import os
+import platform
 import socket
 import subprocess
 import time
@@ -39,23 +40,33 @@ class AdbServer:
 
 
 @pytest.fixture(scope="session")
-def adbd_template() -> Path:
-    """Return the files of a device; fetched once for all runs."""
-    try:
-        return adbd_root(default_cache(os.environ) / "tests")
-    except CannotFetchError as error:
-        pytest.skip(f"no adbd: {error}")
+def adbd_template() -> Callable[[str], Path]:
+    """Return a function that returns the files of a device, by its processor; fetched once for all runs."""
+
+    def template(arch: str) -> Path:
+        if platform.machine() != "x86_64":
+            pytest.skip("devices are made for x86_64: its own, and emulated ones")
+        try:
+            return adbd_root(default_cache(os.environ) / "tests", arch)
+        except CannotFetchError as error:
+            pytest.skip(f"no adbd: {error}")
+
+    return template
 
 
 @pytest.fixture
-def start_device(adbd_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceStarter]:
-    """Return a function that starts a device; see `AdbdDevice` for what it takes."""
+def start_device(
+    adbd_template: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeviceStarter]:
+    """Return a function that starts a device of a processor; see `AdbdDevice` for what else it takes."""
     with ExitStack() as stack:
 
-        def start(*, auth: bool = False, binds: dict[Path, str] | None = None) -> AdbdDevice:
+        def start(
+            arch: str = "x86_64", *, auth: bool = False, binds: dict[Path, str] | None = None
+        ) -> AdbdDevice:
             root = tmp_path_factory.mktemp("device") / "root"
             try:
-                return stack.enter_context(AdbdDevice(adbd_template, root, auth=auth, binds=binds))
+                return stack.enter_context(AdbdDevice(adbd_template(arch), root, auth=auth, binds=binds))
             except CannotRunError as error:
                 pytest.skip(str(error))
 

@@ -87,12 +87,13 @@ def test_a_cable_can_be_pulled(device: AdbdDevice, adb: Adb) -> None:
 
 
 def test_a_device_ends_with_tests_that_are_shot(
-    adbd_template: Path, device: AdbdDevice, tmp_path: Path
+    adbd_template: Callable[[str], Path], device: AdbdDevice, tmp_path: Path
 ) -> None:
     # device: skips where none can run
+    template = adbd_template("x86_64")
     code = (
         "import pathlib, sys, time; from adbd_device import AdbdDevice; "
-        f"device = AdbdDevice(pathlib.Path({str(adbd_template)!r}), pathlib.Path({str(tmp_path / 'root')!r})); "
+        f"device = AdbdDevice(pathlib.Path({str(template)!r}), pathlib.Path({str(tmp_path / 'root')!r})); "
         "print(device.address, flush=True); time.sleep(60)"
     )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
