@@ -20,7 +20,7 @@ STUBS := profiling_pb2.py profiling_pb2.pyi profiling_pb2_grpc.py $(foreach subs
 
 .PHONY: help
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: .venv/demo.stamp ## measure this machine and search it for a network (no torch needed)
@@ -41,7 +41,11 @@ test: .venv/dev.stamp ## run every test that needs no device
 
 .PHONY: test-unit
 test-unit: .venv/dev.stamp ## run the fast tests only
-	@$(BIN)/python -m pytest -m "not slow and not e2e" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not e2e and not arm64" $(PYTEST_ARGS)
+
+.PHONY: test-arm64
+test-arm64: .venv/dev.stamp ## by hand: run the aarch64 bundle on a device under qemu (minutes; no Arm needed)
+	@$(BIN)/python -m pytest -m arm64 $(PYTEST_ARGS)
 
 .PHONY: test-qnn
 test-qnn: .venv-qnn/stamp ## by hand: run units on the Hexagon simulator (an environment of its own, 500 MB)

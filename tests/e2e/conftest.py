@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adbd_device import AdbdDevice
+
+from chamnet.errors import BundleError
+from chamnet_host.bundles.build import Sources, build
+from chamnet_host.bundles.downloads import default_cache
+from chamnet_host.bundles.recipe import Recipe
 
 TINY = Path(__file__).parents[1] / "data" / "tiny-mobile.toml"
 Run = Callable[..., subprocess.CompletedProcess[str]]
+PhoneEnv = Callable[[AdbdDevice, str], dict[str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +61,24 @@ def ask(cli: Run) -> Callable[..., Any]:
         return json.loads(cli(*arguments, "--json", cwd=cwd).stdout)
 
     return run
+
+
+@pytest.fixture
+def env_with(tmp_path: Path, env: dict[str, str]) -> PhoneEnv:
+    """Return a function that gives a user a phone of a processor, with its profile and its bundle."""
+
+    def env_with(phone: AdbdDevice, arch: str) -> dict[str, str]:
+        cache, recipe = default_cache(os.environ), Recipe(arch=arch, os="android")
+        try:
+            build(recipe, recipe.folder(cache), Sources(cache=cache))
+        except BundleError as error:
+            pytest.skip(f"no bundle: {error}")
+        folder = tmp_path / "device_profiles"
+        folder.mkdir()
+        (folder / "phone.toml").write_text(
+            f'transport = "adb"\nserial = "{phone.address}"\nbundle = "android-{arch}"\npatience_s = 120\n'
+        )
+        (tmp_path / "home").mkdir()
+        return env | {"XDG_CACHE_HOME": str(cache.parent), "HOME": str(tmp_path / "home")}
+
+    return env_with

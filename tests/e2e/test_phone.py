@@ -1,8 +1,6 @@
 """A phone in all but its chip: real adbd, Android's shell, and a bundle; profiled by the command that a user types."""
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -13,38 +11,18 @@ from typing import Any
 import pytest
 from adbd_device import AdbdDevice
 
-from chamnet.errors import BundleError
-from chamnet_host.bundles.build import Sources, build
-from chamnet_host.bundles.downloads import default_cache
-from chamnet_host.bundles.recipe import Recipe
+from tests.e2e.conftest import PhoneEnv
 from tests.e2e.test_kill import SMALL, stored, wait_for
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="adbd is fetched for x86_64"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 HOST = [sys.executable, "-m", "chamnet_host"]
 
 
 @pytest.fixture
-def phone_env(device: AdbdDevice, tmp_path: Path, env: dict[str, str]) -> dict[str, str]:
-    """Return the environment of a user with a phone, its profile and its bundle."""
-    cache = default_cache(os.environ)
-    try:
-        build(
-            Recipe(arch="x86_64", os="android"), cache / "bundles/android-x86_64-full", Sources(cache=cache)
-        )
-    except BundleError as error:
-        pytest.skip(f"no bundle: {error}")
-    folder = tmp_path / "device_profiles"
-    folder.mkdir()
-    (folder / "phone.toml").write_text(
-        f'transport = "adb"\nserial = "{device.address}"\nbundle = "android-x86_64"\npatience_s = 120\n'
-    )
-    (tmp_path / "home").mkdir()
-    return env | {"XDG_CACHE_HOME": str(cache.parent), "HOME": str(tmp_path / "home")}
+def phone_env(device: AdbdDevice, env_with: PhoneEnv) -> dict[str, str]:
+    """Return the environment of a user with a phone."""
+    return env_with(device, "x86_64")
 
 
 def host(arguments: list[str], folder: Path, env: dict[str, str]) -> dict[str, Any]:
