@@ -286,14 +286,18 @@ class EnergyReading:
         return noise_w / math.sqrt(stretches) / abs(self.net_w) if self.net_w else math.inf
 
     @property
-    def is_below_noise(self) -> bool:
-        """Whether the item adds less than five times what the idling device itself changes by.
+    def noise_w(self) -> float:
+        """What the power of the idling device itself changes by.
 
         Of two changes, the larger counts as far as it is not even: what idle power drifts by from before to after is
         interpolated, and half of it is still taken for noise.
         """
-        noise_w = math.hypot(self.idle_std_w, (self.idle_after_w - self.idle_before_w) / 2)
-        return self.net_w < _NOISES * noise_w
+        return math.hypot(self.idle_std_w, (self.idle_after_w - self.idle_before_w) / 2)
+
+    @property
+    def is_below_noise(self) -> bool:
+        """Whether the item adds less than five times what the idling device itself changes by."""
+        return self.net_w < _NOISES * self.noise_w
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Look-up tables: what was measured, what it was measured on, and what still needs measuring."""
 
 from chamnet.lut.energy_plan import EnergyBatch, EnergyTimes, choose_spread
+from chamnet.lut.energy_table import EnergyRow, EnergyTable, MeteredBy, metered_by
 from chamnet.lut.plan import (
     EFFORTS,
     NETWORK_POLICY,
@@ -23,7 +24,10 @@ __all__ = [
     "Effort",
     "EnergyBatch",
     "EnergyTimes",
+    "EnergyRow",
+    "EnergyTable",
     "LatencyTable",
+    "MeteredBy",
     "Platform",
     "Request",
     "Row",
@@ -32,4 +36,5 @@ __all__ = [
     "calibration_networks",
     "choose_spread",
     "loop_request",
+    "metered_by",
 ]

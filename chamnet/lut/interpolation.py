@@ -29,7 +29,7 @@ from chamnet.errors import NotProfiledError
 from chamnet.ops import OpSpec
 from chamnet.units import Unit
 
-__all__ = ["Interpolated", "UnitInterpolator", "Visited", "unit_features"]
+__all__ = ["Interpolated", "UnitInterpolator", "Visited", "farthest", "matern", "unit_features"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -241,9 +241,9 @@ class _Group:
         else:
             lengths, nugget, variance = _choose(x, residual, noise**2, variance)
         z = x / lengths
-        points = z if len(z) <= _INDUCING else z[_farthest(z, _INDUCING)]
-        near = variance * _matern(points, points) + _JITTER * variance * np.eye(len(points))
-        cross = variance * _matern(points, z)
+        points = z if len(z) <= _INDUCING else z[farthest(z, _INDUCING)]
+        near = variance * matern(points, points) + _JITTER * variance * np.eye(len(points))
+        cross = variance * matern(points, z)
         root = np.linalg.cholesky(near)
         half = np.linalg.solve(root, cross)  # m x n
         left = np.clip(variance - (half**2).sum(axis=0), 0.0, None)  # what inducing points do not explain
@@ -283,7 +283,7 @@ class _Group:
         if len(self.points):
             for start in range(0, len(x), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                near = self.deviation**2 * _matern(x[part], self.points)
+                near = self.deviation**2 * matern(x[part], self.points)
                 log_ms[part] += near @ self.weights
                 variance[part] -= ((near @ self.known.T) ** 2).sum(axis=1)
             mine = np.flatnonzero(own >= 0)
@@ -298,13 +298,13 @@ def _choose(
     x: FloatArray, residual: FloatArray, noise: FloatArray, variance: float
 ) -> tuple[FloatArray, float, float]:
     """Return a length scale for each feature, the nugget, and the process's variance."""
-    rows = np.arange(len(x)) if len(x) <= _CHOOSING else _farthest(x, _CHOOSING)
+    rows = np.arange(len(x)) if len(x) <= _CHOOSING else farthest(x, _CHOOSING)
     x, residual, noise = x[rows], residual[rows], noise[rows]
     features = np.flatnonzero(x.std(axis=0) > 1e-9)
     lengths, nugget = np.full(x.shape[1], 4.0), _NOISES[1]
 
     def likelihood(lengths: FloatArray, nugget: float) -> tuple[float, float]:
-        kernel = _matern(x / lengths, x / lengths)
+        kernel = matern(x / lengths, x / lengths)
         kernel[np.diag_indices_from(kernel)] += nugget + noise / variance + _JITTER
         root = np.linalg.cholesky(kernel)
         scaled = float((np.linalg.solve(root, residual) ** 2).mean())  # the variance that fits best
@@ -328,7 +328,7 @@ def _choose(
     return lengths, nugget * scaled, scaled
 
 
-def _farthest(x: FloatArray, count: int) -> npt.NDArray[np.int_]:
+def farthest(x: FloatArray, count: int) -> npt.NDArray[np.int_]:
     """Return `count` rows, each the farthest from those before it (Gonzalez 1985), from the most central one on."""
     picked = [int((x**2).sum(axis=1).argmin())]
     distance = ((x - x[picked[0]]) ** 2).sum(axis=1)
@@ -338,7 +338,7 @@ def _farthest(x: FloatArray, count: int) -> npt.NDArray[np.int_]:
     return np.array(picked)
 
 
-def _matern(a: FloatArray, b: FloatArray) -> FloatArray:
+def matern(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the Matern-5/2 kernel of unit length scale, shape `n x m`, eq. 4.17 of [Rasmussen2006]_."""
     squared = np.clip((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0, None)
     r = np.sqrt(5 * squared)

@@ -169,21 +169,28 @@ class Store:
         return cursor.rowcount == 1
 
     def visits(
-        self, lut_id: int, kind: ItemKind | None = None, *, serial: str | None = None
+        self,
+        lut_id: int,
+        kind: ItemKind | None = None,
+        *,
+        mode: Mode | None = None,
+        serial: str | None = None,
     ) -> Iterator[StoredVisit]:
         """Yield the visits of a table in the order they were stored.
 
         Args:
             lut_id: Id of the table.
             kind: Only those of items of this kind.
+            mode: Only those made so.
             serial: Only those that this device made.
         """
         query = (
             "SELECT kind, key, name, mode, serial, visit_id, status, samples_ns, cpu_samples_ns, preempted, noop_ns,"
             " started_unix_ms, conditions, message, energy FROM visit JOIN item ON item.id = item_id"
-            " WHERE lut_id = ? AND (? IS NULL OR kind = ?) AND (? IS NULL OR serial = ?) ORDER BY visit.id"
+            " WHERE lut_id = ? AND (? IS NULL OR kind = ?) AND (? IS NULL OR mode = ?) AND (? IS NULL OR serial = ?)"
+            " ORDER BY visit.id"
         )
-        for row in self.query(query, (lut_id, kind, kind, serial, serial)):
+        for row in self.query(query, (lut_id, kind, kind, mode, mode, serial, serial)):
             yield StoredVisit(row[0], row[1], row[2], row[3], _unpack(row[5:]), row[4])
 
     def serials(self, lut_id: int) -> dict[str, int]:
@@ -296,6 +303,14 @@ class Store:
             (lut_id, lut_id, json.dumps(list(networks))),
         )
         return "-".join(map(str, rows[0]))
+
+    def energy_state(self, lut_id: int) -> str:
+        """Return a text that changes when energy is stored in a table; empty where none was measured."""
+        ((count, last),) = self.query(
+            "SELECT COUNT(*), MAX(id) FROM visit WHERE lut_id = ? AND mode = 'energy' AND energy IS NOT NULL",
+            (lut_id,),
+        )
+        return f"{count}-{last}" if count else ""
 
     def query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of a query in SQL: for those who keep a table of their own beside ours."""

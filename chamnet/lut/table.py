@@ -19,7 +19,16 @@ from chamnet.quantities import ns_to_ms
 from chamnet.records import Mode, Visit
 from chamnet.units import Unit
 
-__all__ = ["LatencyTable", "Row", "RowState", "family_of", "summarise", "visit_ms"]
+__all__ = [
+    "LatencyTable",
+    "Row",
+    "RowState",
+    "family_of",
+    "is_judged",
+    "summarise",
+    "units_alike",
+    "visit_ms",
+]
 
 
 RowState = Literal["few visits", "unsettled", "settled", "unstable"]
@@ -112,9 +121,9 @@ class LatencyTable:
             and stored.mode != "energy"
             and stored.visit.status == "ok"
             and stored.visit.samples_ns
-            and _JUDGED not in stored.visit.visit_id
+            and not is_judged(stored.visit)
         )
-        alike = _alike(store.executed(lut_id))
+        alike = units_alike(store.executed(lut_id))
         regimes = Regimes.fit(
             Observed(
                 family_of(each.kind, each.key),
@@ -232,7 +241,12 @@ def _of_last_session(visits: Iterable[StoredVisit]) -> list[StoredVisit]:
     return [stored for stored, match in found if not match or int(match[1]) == last[stored.key]]
 
 
-def _alike(executed: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def is_judged(visit: Visit) -> bool:
+    """Return whether a visit is one that predictions are judged on, so that nothing of it flows back."""
+    return _JUDGED in visit.visit_id
+
+
+def units_alike(executed: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return unit key -> keys of all units with the same executed keys, where there is more than one."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for key, keys in executed.items():

@@ -19,6 +19,7 @@ from chamnet.lut.interpolation import UnitInterpolator, Visited
 from chamnet.lut.regimes import Regimes
 from chamnet.networks import Network
 from chamnet.space import CostTables, UnitGrid
+from chamnet.stats import t95
 from chamnet.units import Granularity, Unit
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Source",
     "Term",
     "UnitCost",
+    "fit_relative",
+    "fits_granularity",
     "term_of",
 ]
 
@@ -50,13 +53,12 @@ _CALLS = (
 _EXTRAPOLATED = 0.1  # relative error for each e-fold beyond the latencies that were tested
 _PRIOR_VISITS = 4.0  # what the spread of all rows counts beside a row's own
 _MEDIAN_LOSS = 1.25  # standard error of a median over that of a mean, for normal noise
+_MANY = 100  # degrees of freedom where nothing was fitted
 _FEWEST = 4  # networks that two numbers and their errors need
 _NODE, _NODES = 0.1, 0.05  # of an empty call: a node's share, and how far it may lie from that
 _SCALES = 0.1  # how far sums of rows may lie from networks
 _CLEARLY = 0.5  # of the left-out squared error
 _SMALLEST = 0.05  # a unit never costs less than this share of its row
-# 95 % quantile of Student's t by degrees of freedom; the last holds for more
-_T95 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class ResidualModel:
         for what the calibration's second number multiplies was chosen to make them small.
         """
         if not len(residuals):
-            return cls(flat=_UNCALIBRATED, call_ms=0.0, quantile=_T95[-1])
+            return cls(flat=_UNCALIBRATED, call_ms=0.0, quantile=t95(_MANY))
         flats, calls = (each.ravel() for each in np.meshgrid(_FLATS, np.array(_CALLS) * noop_ms))
         deviation = np.hypot(flats[:, None], calls[:, None] * units / latency_ms)
         chosen = len(residuals) / max(len(residuals) - 1, 1)
@@ -130,7 +132,7 @@ class ResidualModel:
         return cls(
             flat=float(np.sqrt(weight @ flats**2)),
             call_ms=float(np.sqrt(weight @ calls**2)),
-            quantile=_T95[min(max(len(residuals) - 2, 1), len(_T95)) - 1],
+            quantile=t95(len(residuals) - 2),
             tested_ms=(float(latency_ms.min()), float(latency_ms.max())),
         )
 
@@ -192,7 +194,7 @@ class Calibration:
             free = np.array([1.0, 0.0]), np.array([np.inf, np.inf])
             drawn = np.array([1.0, _NODE * noop_ms]), np.array([_SCALES, _NODES * noop_ms])
             for expected, deviation in (drawn, free) if term == "units" and noop_ms else (free,):
-                solution, left_out = _fit_relative(design, truth_ms, expected, deviation)
+                solution, left_out = fit_relative(design, truth_ms, expected, deviation)
                 error = float((left_out**2).mean()) / (_CLEARLY if expected is free[0] else 1.0)
                 found.append((error, term, solution, left_out))
         _, term, solution, left_out = min(found, key=lambda each: each[0])
@@ -212,8 +214,13 @@ def term_of(term: Term, units: Sequence[Unit]) -> FloatArray:
     return np.array([unit.macs if term == "macs" else unit.weight_bytes for unit in units], dtype=np.float64)
 
 
-def _fit_relative(
-    design: FloatArray, truth: FloatArray, expected: FloatArray, deviation: FloatArray
+def fit_relative(
+    design: FloatArray,
+    truth: FloatArray,
+    expected: FloatArray,
+    deviation: FloatArray,
+    *,
+    least_noise: float = 0.0,
 ) -> tuple[list[float], FloatArray]:
     """Return coefficients that minimise the relative error, and each row's error when it is left out.
 
@@ -222,11 +229,12 @@ def _fit_relative(
         truth: Shape `n`.
         expected: The coefficients before anything was measured, shape 2.
         deviation: How far they may lie from that, shape 2: counted against the noise that the rows show.
+        least_noise: Relative error that rows have at least, however well they happen to fit.
     """
     relative = design / truth[:, None]
     everyone = np.ones(len(truth), dtype=bool)
     free = relative @ np.linalg.lstsq(relative, everyone.astype(np.float64), rcond=None)[0] - 1
-    noise = float(np.sqrt((free**2).sum() / (len(truth) - 2)))
+    noise = max(float(np.sqrt((free**2).sum() / (len(truth) - 2))), least_noise)
     held = np.diag(noise / deviation)  # rows that say what is expected, as heavy as they are sure
 
     def solve(keep: npt.NDArray[np.bool_]) -> FloatArray:
@@ -270,7 +278,7 @@ class LatencyPredictor:
             NotProfiledError: The table holds no unit of that granularity.
         """
         rows = [(Unit.parse(key), row) for key, row in table.units.items()]
-        rows = [(unit, row) for unit, row in rows if _fits(unit, granularity)]
+        rows = [(unit, row) for unit, row in rows if fits_granularity(unit, granularity)]
         interpolator = UnitInterpolator.fit(_visited(rows))
         none = Calibration.fit([], [], np.empty(0), table.noop_ms)
         predictor = cls(interpolator, none, granularity, table.regimes, table.noop_ms)
@@ -371,5 +379,6 @@ def _visited(rows: Sequence[tuple[Unit, Row]]) -> Visited:
     )
 
 
-def _fits(unit: Unit, granularity: Granularity) -> bool:
+def fits_granularity(unit: Unit, granularity: Granularity) -> bool:
+    """Return whether rows of a granularity may be of a unit."""
     return granularity == "block" or len(unit.all_ops) == 1
