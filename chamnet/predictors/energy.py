@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from statistics import median
+from statistics import NormalDist, median
 from typing import get_args
 
 import numpy as np
@@ -73,7 +73,8 @@ _EXPECTED, _EXPECTED_COUNT = (
 )  # relative error that is assumed of so many networks beside those measured
 _EXTRAPOLATED = 0.1  # relative error for each e-fold beyond the energies that were tested
 _CLEARLY = 0.9  # of the left-out error: what a predictor that does not add up must be under to be chosen
-_MANY = 100
+_MANY = 100  # degrees of freedom where nothing was fitted
+_INTERVAL = NormalDist().inv_cdf(0.95)  # what the quantile of a 90 % interval stands for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,13 @@ class EnergyPrediction:
     lut_mj: float
     coverage: dict[EnergySource, float]
     units: tuple[UnitEnergy, ...]
+
+    def upper_mj(self, confidence: float | None) -> float:
+        """Return what the network keeps with a probability of 0.5 or more; the prediction where None is asked for."""
+        if confidence is None:
+            return self.value
+        deviations = NormalDist().inv_cdf(confidence) / _INTERVAL
+        return self.value * math.exp(math.log(self.high / self.value) * deviations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +198,10 @@ class EnergyPredictor:
         """Half-width of the 90 % interval in standard deviations."""
         count = len(self.errors.get("lut", ()))
         return t95(count - 2 if count else _MANY)
+
+    def upper_factor(self, confidence: float) -> float:
+        """Return what a sum over units is multiplied with so that a network keeps it with a probability of 0.5 or more."""
+        return math.exp(self.quantile * self.spread * NormalDist().inv_cdf(confidence) / _INTERVAL)
 
     def predict(self, network: Network) -> EnergyPrediction:
         """Return a network's energy with its interval and where it comes from."""

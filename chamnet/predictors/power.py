@@ -271,7 +271,7 @@ def _covariance(
 def _same(a: Sequence[str], b: Sequence[str]) -> FloatArray:
     numbers = {name: number for number, name in enumerate(dict.fromkeys((*a, *b)))}
     one, other = (np.array([numbers[name] for name in names], dtype=np.int64) for names in (a, b))
-    return (one[:, None] == other[None]).astype(np.float64)
+    return np.asarray(one[:, None] == other[None], dtype=np.float64)
 
 
 def _kin(signature: str) -> str:

@@ -1,13 +1,14 @@
 """The answer to a search: a network, what is predicted of it, and what binds it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from chamnet.search import SearchResult, SearchSettings, SolverChoice
+from chamnet.search import Constraint, SearchResult, SearchSettings, SolverChoice
 from chamnet.search import search as find
 from chamnet.space import Genome, Levels
 from chamnet_host.budgets import ResolvedBudgets, resolve_budgets
+from chamnet_host.corrected import Correction, is_corrected, search_corrected
 from chamnet_host.prediction import Prediction, predict
 from chamnet_host.scope import Scope
 from chamnet_host.workspace import Workspace
@@ -29,6 +30,7 @@ class Answer:
         reachable: Metric -> smallest and largest value in what was searched, of the budgeted metrics.
         networks: How many networks were searched.
         kernel: Of the accuracy predictor that every proof holds under.
+        correction: How energies that do not add up were met; None where they add up, or none is bounded.
     """
 
     target: str
@@ -40,6 +42,7 @@ class Answer:
     reachable: dict[str, tuple[float, float]]
     networks: int
     kernel: str
+    correction: Correction | None = None
 
     @property
     def binding(self) -> bool:
@@ -78,6 +81,7 @@ class Answer:
                 }
                 for other in self.others
             ],
+            "energy_correction": self.correction and asdict(self.correction),
             "interrupted": self.result.interrupted,
             "evaluations": self.result.evaluations,
             "elapsed_s": self.result.elapsed_s,
@@ -113,14 +117,22 @@ def search(
     """
     scope = scope or Scope.of(workspace)
     budgets = resolve_budgets(budget, workspace, scope.metrics)
-    result = find(
-        scope.problem(budgets.constraints),
-        settings or SearchSettings(seed=workspace.seed),
-        solver=solver,
-        starts=scope.published,
-        top=top,
-        progress=progress,
-    )
+
+    def answered(scope: Scope, constraints: tuple[Constraint, ...]) -> SearchResult:
+        return find(
+            scope.problem(constraints),
+            settings or SearchSettings(seed=workspace.seed),
+            solver=solver,
+            starts=scope.published,
+            top=top,
+            progress=progress,
+        )
+
+    correction: Correction | None = None
+    if is_corrected(workspace, scope, budgets.constraints):
+        result, correction = search_corrected(workspace, scope, budgets.constraints, answered)
+    else:
+        result = answered(scope, budgets.constraints)
     genome, network = scope.network(result.levels)
     return Answer(
         target=workspace.device.name,
@@ -132,6 +144,7 @@ def search(
         reachable={c.metric.name: (c.metric.lowest, c.metric.highest) for c in budgets.constraints},
         networks=scope.space.cardinality,
         kernel=workspace.accuracy.model.kernel.name,
+        correction=correction,
     )
 
 

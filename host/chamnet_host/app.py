@@ -40,7 +40,7 @@ _COMMANDS = (
     "logs",
 )
 _MODULES = {"undeploy": "deploy", "logs": "deploy"}  # commands that live in another one's module
-_GROUPS = ("devices", "lut", "accuracy", "space")
+_GROUPS = ("devices", "lut", "energy", "accuracy", "space")
 _STOPPED = {  # what is said after Ctrl-C, by command
     "profile": "what was measured is stored, the same command continues",
     "accuracy": "what was trained is stored, the same command goes on",

@@ -19,15 +19,19 @@ class Share:
         name: Such as `stem`, `stage 3` or `14 x 14`.
         macs: Multiply-adds.
         latency_ms: Predicted; None without a table.
+        energy_mj: By the sum over units; None where no energy was measured.
     """
 
     name: str
     macs: int = 0
     latency_ms: float | None = None
+    energy_mj: float | None = None
 
-    def add(self, macs: int, latency_ms: float | None) -> None:
+    def add(self, macs: int, latency_ms: float | None, energy_mj: float | None) -> None:
         """Count a unit."""
         self.macs += macs
+        if energy_mj is not None:
+            self.energy_mj = (self.energy_mj or 0.0) + energy_mj
         if latency_ms is not None:
             self.latency_ms = (self.latency_ms or 0.0) + latency_ms
 
@@ -52,6 +56,7 @@ class Breakdown:
             "network": self.prediction.network.name,
             "macs": self.prediction.network.macs,
             "latency_ms": self.prediction.latency and self.prediction.latency.value,
+            "energy_mj": self.prediction.energy and self.prediction.energy.lut_mj,
             "stages": [_shown(share) for share in self.stages],
             "feature_maps": [_shown(share) for share in self.sizes],
         }
@@ -61,10 +66,10 @@ def break_down(prediction: Prediction) -> Breakdown:
     """Take a network apart; latencies come from its prediction, operator by operator or block by block."""
     stages: dict[str, Share] = {}
     sizes: dict[tuple[int, int], Share] = {}
-    for stage, unit, latency_ms in _units(prediction):
+    for stage, unit, costs in _units(prediction):
         size = unit.ops[-1].out_shape[2:]
-        stages.setdefault(stage, Share(stage)).add(unit.macs, latency_ms)
-        sizes.setdefault(size, Share(f"{size[0]} x {size[1]}")).add(unit.macs, latency_ms)
+        stages.setdefault(stage, Share(stage)).add(unit.macs, *costs)
+        sizes.setdefault(size, Share(f"{size[0]} x {size[1]}")).add(unit.macs, *costs)
     ordered = tuple(sizes[size] for size in sorted(sizes, reverse=True))
     return Breakdown(prediction=prediction, stages=tuple(stages.values()), sizes=ordered)
 
@@ -77,17 +82,25 @@ def stage_names(network: Network) -> list[str]:
     return ["stem"] * (len(network.blocks) - len(stages) - len(end)) + stages + end
 
 
-def _units(prediction: Prediction) -> Iterator[tuple[str, Unit, float | None]]:
-    """Yield each unit with its stage and its predicted latency."""
+def _units(prediction: Prediction) -> Iterator[tuple[str, Unit, tuple[float | None, float | None]]]:
+    """Yield each unit with its stage, its predicted latency and energy."""
     network, latency = prediction.network, prediction.latency
     costs = {} if latency is None else {i: cost.latency_ms for i, cost in enumerate(latency.units)}
+    energies = (
+        {i: cost.energy_mj for i, cost in enumerate(prediction.energy.units)} if prediction.energy else {}
+    )
     whole = latency is not None and len(latency.units) == len(network.blocks)
     number = 0
     for stage, block in zip(stage_names(network), network.blocks, strict=True):
         for unit in [block] if whole else block.split():
-            yield stage, unit, costs.get(number)
+            yield stage, unit, (costs.get(number), energies.get(number))
             number += 1
 
 
 def _shown(share: Share) -> dict[str, Any]:
-    return {"name": share.name, "macs": share.macs, "latency_ms": share.latency_ms}
+    return {
+        "name": share.name,
+        "macs": share.macs,
+        "latency_ms": share.latency_ms,
+        "energy_mj": share.energy_mj,
+    }

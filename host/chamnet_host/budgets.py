@@ -1,4 +1,7 @@
-"""Budgets as people ask for them: amounts, `like:NETWORK`, and shares of the slowest network."""
+"""Budgets as people ask for them: amounts, `like:NETWORK`, and shares of the slowest network.
+
+Words mean latency; with `mJ` behind them, as in `40%mJ` and `like:NETWORK:mJ`, they mean energy.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +11,7 @@ from math import exp
 import numpy as np
 import numpy.typing as npt
 
-from chamnet.errors import BudgetError, NotProfiledError
+from chamnet.errors import BudgetError
 from chamnet.networks import Network
 from chamnet.predictors.upper import UpperLatency
 from chamnet.quantities import Budget, parse_budget, parse_budgets
@@ -19,7 +22,8 @@ from chamnet_host.workspace import Workspace
 
 __all__ = ["Metrics", "ResolvedBudgets", "resolve_budgets"]
 
-_SHARE = re.compile(r"(\d+(?:\.\d*)?)%")
+_SHARE = re.compile(r"(\d+(?:\.\d*)?)%(mj)?", re.IGNORECASE)
+_ENERGY = ":mj"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +106,8 @@ def resolve_budgets(text: str, workspace: Workspace, metrics: Metrics | None = N
 
 
 def _read(part: str, workspace: Workspace, metrics: Metrics, notes: list[str]) -> Budget:
+    if part.startswith("like:") and part.lower().endswith(_ENERGY):
+        return _like_energy(part, workspace, notes)
     if part.startswith("like:"):
         network = _reference(part.removeprefix("like:"), workspace)
         if row := workspace.network_rows.get(network.digest):
@@ -110,7 +116,15 @@ def _read(part: str, workspace: Workspace, metrics: Metrics, notes: list[str]) -
             limit_ms, how = workspace.latency.predict(network).value, "predicted; `verify` measures it"
         notes.append(f"{part} is {limit_ms:.3f} ms on {workspace.device.name} ({how})")
         return Budget("latency_ms", limit_ms, part)
-    if match := _SHARE.fullmatch(part):
+    if (match := _SHARE.fullmatch(part)) and match[2]:
+        workspace.require_energy()
+        most_mj = Metric("energy_mj", metrics.cost_tables["energy_mj"]).highest
+        limit_mj = float(match[1]) / 100 * most_mj
+        if limit_mj <= 0:
+            raise BudgetError(f"budget {part!r} must be above zero")
+        notes.append(f"{part} of the hungriest network's {most_mj:.3f} mJ is {limit_mj:.3f} mJ")
+        return Budget("energy_mj", limit_mj, part)
+    if match:
         slowest_ms = Metric("latency_ms", metrics.cost_tables["latency_ms"]).highest
         limit_ms = float(match[1]) / 100 * slowest_ms
         if limit_ms <= 0:
@@ -118,6 +132,22 @@ def _read(part: str, workspace: Workspace, metrics: Metrics, notes: list[str]) -
         notes.append(f"{part} of the slowest network's {slowest_ms:.3f} ms is {limit_ms:.3f} ms")
         return Budget("latency_ms", limit_ms, part)
     return parse_budget(part)
+
+
+def _like_energy(part: str, workspace: Workspace, notes: list[str]) -> Budget:
+    """Return the budget that is the energy of a network, as far as any was measured."""
+    energy = workspace.require_energy()
+    network = _reference(part.removeprefix("like:")[: -len(_ENERGY)], workspace)
+    row = workspace.energy_table.networks.get(network.digest)
+    if row is not None and not row.is_below_noise:
+        limit_mj, how = (
+            workspace.energy_table.network_mj(network.digest),
+            f"measured over {row.visits} visits",
+        )
+    else:
+        limit_mj, how = energy.predict(network).value, "predicted"
+    notes.append(f"{part} is {limit_mj:.3f} mJ on {workspace.device.name} ({how})")
+    return Budget("energy_mj", limit_mj, part)
 
 
 def _reference(text: str, workspace: Workspace) -> Network:
@@ -129,8 +159,5 @@ def _reference(text: str, workspace: Workspace) -> Network:
 
 def _metric(budget: Budget, workspace: Workspace, metrics: Metrics) -> Metric:
     if budget.metric == "energy_mj":
-        raise NotProfiledError(
-            f"budget {budget.text}: no energy was measured on {workspace.device.name}; budgets can bound latency (20ms),"
-            " MACs (300MMACs), parameters (4Mparams) and weight bytes (5MB)"
-        )
+        workspace.require_energy()
     return metrics.of(budget)

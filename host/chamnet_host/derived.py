@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from chamnet.predictors.energy import EnergyPredictor
+from chamnet.predictors.features import Structure
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.space import CostTables, SearchSpace
 
 if TYPE_CHECKING:
     from chamnet_host.workspace import Workspace
 
-__all__ = ["kept_latency", "kept_tables"]
+__all__ = ["kept_energy", "kept_energy_table", "kept_latency", "kept_tables"]
 
 _VERSION = 12  # of what is kept
+_ENERGY_VERSION = 1  # of what is kept of energy
 
 
 def kept_latency(workspace: "Workspace") -> LatencyPredictor:
@@ -47,6 +50,41 @@ def kept_tables(workspace: "Workspace") -> dict[str, CostTables]:
     }
     workspace.store.cache(key, _bytes(_pack_tables(tables)), replaces=kind)
     return tables
+
+
+def kept_energy(workspace: "Workspace") -> EnergyPredictor:
+    """Return the energy predictor of a workspace's target, fitting and keeping it where it is new.
+
+    Raises:
+        NotProfiledError: No energy was measured, or all of it is below the noise.
+    """
+    kind, key = _energy_key(workspace, "energy")
+    if (held := workspace.store.cached(key)) is not None:
+        return EnergyPredictor.unpack(_arrays(held), workspace.latency)
+    predictor = EnergyPredictor.fit(
+        workspace.energy_table,
+        workspace.latency,
+        workspace.energy_networks,
+        Structure.of(workspace.space),
+    )
+    workspace.store.cache(key, _bytes(predictor.pack()), replaces=kind)
+    return predictor
+
+
+def kept_energy_table(workspace: "Workspace", energy: EnergyPredictor) -> CostTables:
+    """Return the link tables of energy in mJ, making and keeping them where they are new."""
+    kind, key = _energy_key(workspace, "energy-tables")
+    if (held := workspace.store.cached(key)) is not None:
+        return _unpack_tables(_arrays(held), workspace.space)["energy_mj"]
+    table = energy.tables(workspace.grid(workspace.granularity))
+    workspace.store.cache(key, _bytes(_pack_tables({"energy_mj": table})), replaces=kind)
+    return table
+
+
+def _energy_key(workspace: "Workspace", what: str) -> tuple[str, str]:
+    kind, key = _key(workspace, what)
+    state = workspace.store.energy_state(workspace.measured[0])
+    return kind, f"{key}:{_ENERGY_VERSION}:{state}:{workspace.energy_table.metered_by}"
 
 
 def _key(workspace: "Workspace", what: str) -> tuple[str, str]:

@@ -115,6 +115,8 @@ def find_front(
             "a front needs an accuracy that adds up stage by stage, and this predictor's does not; choose an additive one"
             " (`chamnet-host accuracy fit --kernel additive`)"
         )
+    if metric == "energy_mj":
+        workspace.require_energy()
     others = resolve_budgets(held, workspace, scope.metrics).constraints if held else ()
     if any(other.metric.name == metric for other in others):
         raise BudgetError(
@@ -152,7 +154,9 @@ def _beside(workspace: Workspace) -> Sequence[Prediction]:
 
 
 def cost_of(prediction: Prediction, metric: str) -> float | None:
-    """Return a network's metric; None where its latency is not predicted."""
+    """Return a network's metric, energy by its sum over units; None where it is not predicted."""
+    if metric == "energy_mj":
+        return prediction.energy.lut_mj if prediction.energy else None
     if metric == "latency_ms":
         return prediction.latency.value if prediction.latency else None
     return float(getattr(prediction.network, metric))

@@ -15,7 +15,12 @@ from chamnet_host.search_text import COST_NAMES, front_remarks
 __all__ = ["front_html"]
 
 _WIDE, _HIGH = 900.0, 420.0  # of the frame in px
-_LABELS = {**COST_NAMES, "latency_ms": "latency, ms", "weight_bytes": "bytes of weights"}
+_LABELS = {
+    **COST_NAMES,
+    "latency_ms": "latency, ms",
+    "energy_mj": "energy, mJ",
+    "weight_bytes": "bytes of weights",
+}
 _SHADES = ("large", "small")  # classes of the page's style that tell two targets apart
 
 

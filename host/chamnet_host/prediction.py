@@ -1,11 +1,12 @@
 """What is predicted of one network: latency, accuracy, counts, each saying how sure it is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chamnet.errors import ConfigError, NotProfiledError
-from chamnet.lut import Row
+from chamnet.lut import EnergyRow, Row
 from chamnet.networks import Network
+from chamnet.predictors.energy import EnergyPrediction
 from chamnet.predictors.latency import LatencyPrediction
 from chamnet_host.workspace import Workspace
 
@@ -49,12 +50,18 @@ class Prediction:
         latency: In ms; None where the target was not profiled.
         measured: Row of the network measured whole on the target; None if it never was.
         top1: ImageNet top-1 in percent; None where the predictor does not cover the structure.
+        energy: In mJ; None where no energy was measured.
+        measured_mj: Energy of one run as measured, being on included; None if it never was.
+        metered: Row of the network measured whole for energy; None if it never was.
     """
 
     network: Network
     latency: LatencyPrediction | None
     measured: Row | None
     top1: Top1 | None
+    energy: EnergyPrediction | None = None
+    measured_mj: float | None = None
+    metered: EnergyRow | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the documented JSON."""
@@ -67,6 +74,16 @@ class Prediction:
                 "coverage": self.latency.coverage,
             },
             "measured_ms": self.measured and self.measured.latency_ms,
+            "energy_mj": self.energy
+            and {
+                "value": self.energy.value,
+                "low": self.energy.low,
+                "high": self.energy.high,
+                "predictor": self.energy.model,
+                "sum_over_units": self.energy.lut_mj,
+                "coverage": self.energy.coverage,
+            },
+            "measured_mj": self.measured_mj,
             "top1": self.top1 and asdict(self.top1),
             "macs": self.network.macs,
             "params": self.network.params,
@@ -76,13 +93,26 @@ class Prediction:
 
 
 def predict(workspace: Workspace, network: Network) -> Prediction:
-    """Predict a network on the workspace's target; without a table, all but its latency."""
+    """Predict a network on the workspace's target; without a table, all but its latency and energy."""
+    top1 = _top1(workspace, network)
     try:
         latency = workspace.latency.predict(network)
         measured = workspace.network_rows.get(network.digest)
     except NotProfiledError:
-        latency, measured = None, None
-    return Prediction(network=network, latency=latency, measured=measured, top1=_top1(workspace, network))
+        return Prediction(network=network, latency=None, measured=None, top1=top1)
+    plain = Prediction(network=network, latency=latency, measured=measured, top1=top1)
+    if workspace.energy is None:
+        return plain
+    table = workspace.energy_table
+    metered = table.networks.get(network.digest)
+    if metered is not None and metered.is_below_noise:
+        metered = None
+    return replace(
+        plain,
+        energy=workspace.energy.predict(network),
+        measured_mj=table.network_mj(network.digest) if metered else None,
+        metered=metered,
+    )
 
 
 def _top1(workspace: Workspace, network: Network) -> Top1 | None:

@@ -28,6 +28,8 @@ class Scope:
         metrics: What its networks cost.
         accuracy: Scores its networks.
         surrogate: Scores them alike, and adds up along the chain; None where `accuracy` does so itself, or none is known.
+        energy_factor: What energies by the sum over units are multiplied with in `metrics`.
+        confidence: With which latency and energy budgets are to be kept; None for the expected amounts.
     """
 
     whole: SearchSpace
@@ -35,6 +37,8 @@ class Scope:
     metrics: Metrics
     accuracy: SpaceAccuracy
     surrogate: SpaceAccuracy | None
+    energy_factor: float = 1.0
+    confidence: float | None = None
 
     @classmethod
     def of(
@@ -51,7 +55,7 @@ class Scope:
             workspace: Gives space, tables and predictor.
             fixed: Axis -> its only value.
             channel_multiple: Of which all filters are multiples.
-            confidence: With which latency budgets are to be kept; None for the expected latency.
+            confidence: With which latency and energy budgets are to be kept; None for the expected amounts.
 
         Raises:
             ConfigError: A confidence out of range, nothing is left, there is no such axis, or the accuracy predictor is
@@ -71,7 +75,12 @@ class Scope:
             if shipped.pool.structure.refusal(space) is None:
                 surrogate = shipped.for_space(space, tables["macs"], recipe)
         upper = UpperLatency(workspace.latency.calibration.spread, confidence) if confidence else None
-        return cls(workspace.space, space, Metrics(tables, upper), accuracy, surrogate)
+        scope = cls(
+            workspace.space, space, Metrics(tables, upper), accuracy, surrogate, confidence=confidence
+        )
+        if confidence is None or workspace.energy is None:
+            return scope
+        return scope.with_energy(workspace.energy.upper_factor(confidence))
 
     def scaled(self, factor: float) -> "Scope":
         """Return the same with every latency multiplied."""
@@ -79,6 +88,15 @@ class Scope:
         latency = costs["latency_ms"]
         scaled = replace(latency, tables=tuple(factor * table for table in latency.tables))
         return replace(self, metrics=replace(self.metrics, cost_tables={**costs, "latency_ms": scaled}))
+
+    def with_energy(self, factor: float) -> "Scope":
+        """Return the same with energies that are their sum over units, multiplied."""
+        costs = self.metrics.cost_tables
+        energy = costs["energy_mj"]
+        by = factor / self.energy_factor
+        scaled = replace(energy, tables=tuple(by * table for table in energy.tables))
+        metrics = replace(self.metrics, cost_tables={**costs, "energy_mj": scaled})
+        return replace(self, metrics=metrics, energy_factor=factor)
 
     def problem(self, constraints: tuple[Constraint, ...]) -> Problem:
         """Return the search for the most accurate network within budgets."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from chamnet.quantities import format_count
 from chamnet.search import SearchResult, format_amount
 from chamnet_host.answer import Answer
+from chamnet_host.corrected import Correction
 from chamnet_host.front import Front, cost_of
 from chamnet_host.prediction import Prediction
 from chamnet_host.verdict_text import TextTable
@@ -21,13 +22,21 @@ __all__ = [
 ]
 
 _SHOWN = 16  # points of a front on the terminal
-COST_NAMES = {"latency_ms": "ms", "macs": "MACs", "params": "params", "weight_bytes": "weights"}
+COST_NAMES = {
+    "latency_ms": "ms",
+    "energy_mj": "mJ",
+    "macs": "MACs",
+    "params": "params",
+    "weight_bytes": "weights",
+}
 
 
 def answer_table(answers: Sequence[Answer]) -> TextTable:
     """Return one row for each answer; with its target where there are several."""
     several = len({answer.target for answer in answers}) > 1
-    columns = ("budget", "top-1", "90 %", "ms", "90 %", "MACs", "params", "gap", "network")
+    metered = any(answer.prediction.energy for answer in answers)
+    energy = ("mJ", "90 %") if metered else ()
+    columns = ("budget", "top-1", "90 %", "ms", "90 %", *energy, "MACs", "params", "gap", "network")
     rows: list[tuple[str, ...]] = []
     for answer in answers:
         latency, top1, network = answer.prediction.latency, answer.prediction.top1, answer.prediction.network
@@ -39,17 +48,25 @@ def answer_table(answers: Sequence[Answer]) -> TextTable:
             f"{top1.low:.1f} - {top1.high:.1f}{' (extrapolated)' if top1.extrapolated else ''}",
             f"{latency.value:.2f}",
             f"{latency.low:.2f} - {latency.high:.2f}",
+            *(_energy(answer.prediction) if metered else ()),
             format_count(network.macs),
             format_count(network.params),
             _gap(answer.result),
             network.name,
         )
         rows.append((answer.target, *cells) if several else cells)
-        rows += [((answer.target, *row) if several else row) for row in map(_other, answer.others)]
+        for other in answer.others:
+            row = _other(other, metered=metered)
+            rows.append((answer.target, *row) if several else row)
     return TextTable(("target", *columns) if several else columns, tuple(rows))
 
 
-def _other(other: Prediction) -> tuple[str, ...]:
+def _energy(prediction: Prediction) -> tuple[str, str]:
+    energy = prediction.energy
+    return (f"{energy.value:.2f}", f"{energy.low:.2f} - {energy.high:.2f}") if energy else ("", "")
+
+
+def _other(other: Prediction, *, metered: bool) -> tuple[str, ...]:
     latency, top1, network = other.latency, other.top1, other.network
     return (
         "",
@@ -57,6 +74,7 @@ def _other(other: Prediction) -> tuple[str, ...]:
         f"{top1.low:.1f} - {top1.high:.1f}" if top1 else "",
         f"{latency.value:.2f}" if latency else "",
         f"{latency.low:.2f} - {latency.high:.2f}" if latency else "",
+        *(_energy(other) if metered else ()),
         format_count(network.macs),
         format_count(network.params),
         "",
@@ -93,12 +111,25 @@ def answer_remarks(answers: Sequence[Answer]) -> list[str]:
 
 
 def _proof(answer: Answer) -> str:
-    under = f"under the {answer.kernel} accuracy predictor and the table's expected latencies"
+    energies = any(each.metric.name == "energy_mj" for each in answer.budgets.constraints)
+    costs = "latencies and energies" if energies else "latencies"
+    under = f"under the {answer.kernel} accuracy predictor and the table's expected {costs}"
+    if answer.correction is not None:
+        return _corrected(answer, answer.correction)
     if answer.result.status == "optimal":
         return f"gap 0: proven the best of {answer.networks:.3g} networks, {under}"
     if answer.result.status == "bounded":
         return f"gap: points of top-1 that another of {answer.networks:.3g} networks might have more, proven {under}"
     return f"gap ?: found by evolution, nothing is proven; {under}"
+
+
+def _corrected(answer: Answer, correction: Correction) -> str:
+    how = "the exact search" if answer.result.solver == "exact" else "evolution"
+    return (
+        f"{answer.budgets.text}: {correction.needed_mj:.3f} mJ by {correction.model}, which does not add up, so nothing is"
+        f" proven; {how} took the sum over units times {correction.factor:.3f}, after"
+        f" {correction.searches} search{'es' if correction.searches > 1 else ''}"
+    )
 
 
 def verified_table(verified: Verified) -> TextTable:
@@ -170,11 +201,26 @@ def front_remarks(front: Front) -> list[str]:
         f"{len(front.networks)} of {front.searched:.3g} networks; {proven} for its budget, under the {front.kernel}"
         " accuracy predictor"
     ]
+    if front.metric == "energy_mj" and (moved := _moved(front)):
+        said.append(moved)
     gains = [(gain, each.network.name) for each in front.beside if (gain := _gain(front, each)) is not None]
     if gains:
         gain, name = max(gains)
         said.append(f"at the cost of {name}, the front is predicted {gain:+.1f} points of top-1")
     return said
+
+
+def _moved(front: Front) -> str:
+    """Say that a front of sums is not that of the predictor, where it is not."""
+    energies = [each.prediction.energy for each in front.networks if each.prediction.energy]
+    off = [abs(energy.value / energy.lut_mj - 1) for energy in energies if energy.model != "lut"]
+    if not off:
+        return ""
+    model = next(energy.model for energy in energies if energy.model != "lut")
+    return (
+        f"mJ are sums over units, which add up; {model} moves these networks by {100 * max(off):.1f} % at most, and"
+        " `search --budget` keeps a budget by it"
+    )
 
 
 def _gain(front: Front, beside: Prediction) -> float | None:

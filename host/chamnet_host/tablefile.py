@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from chamnet.errors import ConfigError, StoreError
 from chamnet.lut import Platform, Store
-from chamnet.records import Conditions, Visit
+from chamnet.records import Conditions, EnergyReading, Visit
 
 __all__ = ["COLUMNS", "export_visits", "import_visits"]
 
@@ -21,6 +21,7 @@ _TEXT = (
     "cpu_samples_ns",
     "message",
     "serial",
+    "energy",
 )  # CSV must not read as numbers
 COLUMNS = (
     *_PLATFORM,
@@ -38,8 +39,9 @@ COLUMNS = (
     "conditions",
     "message",
     "serial",
+    "energy",
 )
-_LATER = {"serial": ""}  # columns that files of earlier versions lack
+_LATER = {"serial": "", "energy": ""}  # columns that files of earlier versions lack
 
 
 def export_visits(store: Store, lut_ids: Collection[int], path: Path, *, serial: str | None = None) -> int:
@@ -130,6 +132,7 @@ def _rows(store: Store, lut_id: int, platform: Platform, serial: str | None) -> 
             json.dumps(asdict(visit.conditions)),
             visit.message,
             stored.serial,
+            "" if visit.energy is None else json.dumps(asdict(visit.energy)),
         )
 
 
@@ -164,7 +167,15 @@ def _visit(row: dict[str, Any]) -> Visit:
         started_unix_ms=int(row["started_unix_ms"]),
         conditions=Conditions(**json.loads(row["conditions"])),
         message=row["message"],
+        energy=_energy(row["energy"]),
     )
+
+
+def _energy(text: str) -> EnergyReading | None:
+    if not text:
+        return None
+    facts = json.loads(text)
+    return EnergyReading(**{**facts, "rails": tuple(facts["rails"])})
 
 
 def _samples(held: Any) -> tuple[int, ...]:

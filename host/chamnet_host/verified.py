@@ -108,7 +108,9 @@ def search_verified(
 
 
 def _amount(constraint: Constraint) -> str:
-    return f"{constraint.limit!r}ms" if constraint.metric.name == "latency_ms" else constraint.budget.text
+    units = {"latency_ms": "ms", "energy_mj": "mJ"}
+    name = constraint.metric.name
+    return f"{constraint.limit!r}{units[name]}" if name in units else constraint.budget.text
 
 
 def _winner(measured: dict[str, Verification], limit_ms: float) -> Verification | None:

@@ -10,16 +10,27 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from chamnet.errors import ConfigError, NotProfiledError
-from chamnet.lut import LatencyTable, Platform, Row, Store, calibration_networks
+from chamnet.lut import (
+    EnergyTable,
+    LatencyTable,
+    MeteredBy,
+    Platform,
+    Row,
+    Store,
+    calibration_networks,
+    metered_by,
+)
 from chamnet.machine import read_machine
 from chamnet.networks import Network
 from chamnet.ops import DType
 from chamnet.predictors.accuracy import AccuracyPredictor
+from chamnet.predictors.energy import EnergyPredictor
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_grid
 from chamnet.units import Granularity, Unit
 from chamnet_host.accuracies import load_predictor
-from chamnet_host.derived import kept_latency, kept_tables
+from chamnet_host.derived import kept_energy, kept_energy_table, kept_latency, kept_tables
+from chamnet_host.metered import held_networks, no_energy
 from chamnet_host.profiles import DeviceProfile, find_profile
 from chamnet_host.reach import connect
 from chamnet_host.serials import with_serial
@@ -228,7 +239,16 @@ class Workspace:
 
     def forget_table(self) -> None:
         """Read the table anew when it is next asked for: something was measured."""
-        for name in ("measured", "table", "network_rows", "latency", "cost_tables"):
+        for name in (
+            "measured",
+            "table",
+            "network_rows",
+            "latency",
+            "cost_tables",
+            "energy_table",
+            "energy_networks",
+            "energy",
+        ):
             self.__dict__.pop(name, None)
 
     @property
@@ -278,6 +298,55 @@ class Workspace:
         return kept_latency(self)
 
     @cached_property
+    def energy_table(self) -> EnergyTable:
+        """The target's energy rows, by the meter that was chosen for it, else by the one with most rows.
+
+        Raises:
+            NotProfiledError: No energy was measured; says what to do.
+        """
+        lut_id, platform = self.measured
+        if not self.store.energy_state(lut_id):
+            raise no_energy(self.store, lut_id, platform, self.device.name)
+        held = self.store.get(f"energy_meter:{platform.digest}")
+        chosen = MeteredBy.parse(held, list(metered_by(self.store, lut_id))) if held else None
+        return EnergyTable.load(self.store, lut_id, chosen)
+
+    def choose_meter(self, text: str) -> MeteredBy:
+        """Predict the target's energy from what one meter measured, from now on; return it.
+
+        Raises:
+            ConfigError: It measured nothing here; those that did are named.
+        """
+        lut_id, platform = self.measured
+        chosen = MeteredBy.parse(text, list(metered_by(self.store, lut_id)))
+        self.store.put(f"energy_meter:{platform.digest}", str(chosen))
+        self.forget_table()
+        return chosen
+
+    @cached_property
+    def energy_networks(self) -> tuple[Network, ...]:
+        """The networks measured whole for energy on the target, as far as their structure is known here."""
+        return held_networks(self.energy_table.networks.values(), self.space, self.calibration)
+
+    @cached_property
+    def energy(self) -> EnergyPredictor | None:
+        """Energy predictor of the target, kept in the store once fitted; None where no energy was measured."""
+        if not self.store.energy_state(self.measured[0]):
+            return None
+        try:
+            return kept_energy(self)
+        except NotProfiledError:  # all below the noise: budgets say so, the rest goes without
+            return None
+
+    def require_energy(self) -> EnergyPredictor:
+        """Return the energy predictor.
+
+        Raises:
+            NotProfiledError: There is none; says why and what to do.
+        """
+        return self.energy or kept_energy(self)
+
+    @cached_property
     def accuracy(self) -> AccuracyPredictor:
         """The accuracy predictor."""
         return load_predictor(self.store, self.predictor)
@@ -300,8 +369,14 @@ class Workspace:
 
     @cached_property
     def cost_tables(self) -> dict[str, CostTables]:
-        """Link tables of latency (ms), MACs, params and weight bytes; kept in the store once computed."""
-        return kept_tables(self)
+        """Link tables of latency (ms), MACs, params and weight bytes, and of energy (mJ) where it was measured.
+
+        Kept in the store once computed.
+        """
+        tables = kept_tables(self)
+        return (
+            tables if self.energy is None else {**tables, "energy_mj": kept_energy_table(self, self.energy)}
+        )
 
 
 def _device(store: Store, target: str, profiles: Path | None) -> DeviceProfile:

@@ -50,7 +50,7 @@ def explain_command(
     """Show where MACs and milliseconds go: by stage, and by the size of the feature map.
 
     Put a baseline beside a result: networks adapted to a device move compute from the first stages to the last.
-    Latencies need a table of the device (`profile`); MACs do not.
+    Latencies need a table of the device (`profile`), energies a meter (`profile --energy`); MACs need nothing.
 
     Examples: `chamnet-host explain best mobilenet-v2-1.0-224`, `chamnet-host explain chamnet-c chamnet-a --html page.html`
     """
@@ -87,13 +87,15 @@ def _report(
         names.sort(key=lambda name: -int(name.split()[0]))
     else:
         names.sort(key=_place)
-    columns = ["", *(column for each in parts for column in (each.prediction.network.name, "", "ms"))]
+    metered = any(each.prediction.energy for each in parts)
+    heads = ("", "ms", "mJ") if metered else ("", "ms")
+    columns = ["", *(column for each in parts for column in (each.prediction.network.name, *heads))]
     rows = []
     for name in names:
         cells = [name]
         for each in parts:
             share = next((share for share in shares_of(each) if share.name == name), Share(name))
-            cells += _cells(share, each)
+            cells += _cells(share, each)[: 1 + len(heads)]
         rows.append(tuple(cells))
     print_table(tuple(columns), rows, title)
 
@@ -108,9 +110,10 @@ def _cells(share: Share, whole: Breakdown) -> list[str]:
     latency = whole.prediction.latency
     spent = "" if latency is None or share.latency_ms is None else f"{share.latency_ms:.3f}"
     if not share.macs and not spent:
-        return ["", "", ""]
+        return [""] * 4
     return [
         format_count(share.macs),
         f"{100 * share.macs / whole.prediction.network.macs:.1f} %",
         spent,
+        "" if share.energy_mj is None else f"{share.energy_mj:.3f}",
     ]

@@ -1,6 +1,6 @@
 """`chamnet-host lut`: look at tables, carry them elsewhere, compare them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chamnet.errors import ConfigError, NotProfiledError
-from chamnet.lut import LatencyTable, Platform, Row, Store
+from chamnet.lut import EnergyRow, EnergyTable, LatencyTable, Platform, Row, Store
 from chamnet.units import Unit
 from chamnet_host.commands.validate import validate_command
 from chamnet_host.options import DB, AsJson, Backend, Db, Profiles, Target
@@ -52,7 +52,7 @@ def show(
     profiles: Profiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the rows of a target's table, slowest first.
+    """Show the rows of a target's table, slowest first, with energies where they were measured (`energy show`).
 
     Example: `chamnet-host lut show conv1x1 --limit 50`
     """
@@ -63,13 +63,17 @@ def show(
             _check_serial(session.store, {lut_id}, serial)
             table = LatencyTable.load(session.store, lut_id, serial=serial)
         rows = table.networks if networks else table.units
+        energy = _energy_rows(session, serial, networks)
         executed = session.store.executed(lut_id)
     chosen = [row for row in rows.values() if match in (row.name or row.key) or match in _signature(row)]
     chosen.sort(key=lambda row: -row.latency_ms)
     total = len(chosen)
     chosen = chosen[: limit or None]
     if as_json:
-        bodies = [{**_row_body(row), "executed": executed.get(row.key)} for row in chosen]
+        bodies = [
+            {**_row_body(row), "executed": executed.get(row.key), "energy": _energy_body(energy.get(row.key))}
+            for row in chosen
+        ]
         print_json("lut show", {"platform": str(platform), "rows": bodies, "total": total})
         return
     cells = [
@@ -80,15 +84,13 @@ def show(
             str(row.visits),
             row.state,
             str(len(row.shared)) if row.shared else "",
+            *(_energy_cells(energy.get(row.key)) if energy else ()),
             " + ".join(executed.get(row.key, ())),
         )
         for row in chosen
     ]
-    print_table(
-        ("network" if networks else "unit", "ms", "error", "visits", "state", "shared with", "executed as"),
-        cells,
-        str(platform),
-    )
+    heads = ("network" if networks else "unit", "ms", "error", "visits", "state", "shared with")
+    print_table((*heads, *(("net mJ", "net W") if energy else ()), "executed as"), cells, str(platform))
     print_text(
         f"{len(chosen)} of {total:,} rows (the table has {len(rows):,}); one empty call takes {table.noop_ms * 1e3:.1f} us"
     )
@@ -225,6 +227,36 @@ def _row_body(row: Row) -> dict[str, object]:
         "samples": row.samples,
         "preempted": row.preempted,
     }
+
+
+def _energy_rows(session: Session, serial: str | None, networks: bool) -> Mapping[str, EnergyRow]:
+    """Return the energy rows beside those of latency; none where no energy was measured."""
+    try:
+        table = session.energy_table
+        if serial is not None:
+            table = EnergyTable.load(session.store, session.measured[0], table.metered_by, serial=serial)
+    except NotProfiledError:
+        return {}
+    return table.networks if networks else table.units
+
+
+def _energy_body(row: EnergyRow | None) -> dict[str, object] | None:
+    if row is None:
+        return None
+    return {
+        "net_mj": row.net_mj,
+        "net_w": row.net_w,
+        "latency_ms": row.latency_ms,
+        "spread": row.spread,
+        "visits": row.visits,
+        "below_noise": row.is_below_noise,
+    }
+
+
+def _energy_cells(row: EnergyRow | None) -> tuple[str, str]:
+    if row is None:
+        return "", ""
+    return ("below noise", "") if row.is_below_noise else (f"{row.net_mj:.4f}", f"{row.net_w:.3f}")
 
 
 def _signature(row: Row) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chamnet.predictors.energy import EnergyPrediction
 from chamnet.quantities import format_count
 from chamnet_host.options import (
     DB,
@@ -45,7 +46,7 @@ def predict(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Predict latency and top-1 of networks, with intervals and where the figures come from.
+    """Predict latency, top-1 and, where it was measured, energy of networks, with intervals and where the figures come from.
 
     Example: `chamnet-host predict chamnet-c --explain`
     """
@@ -84,6 +85,10 @@ def _body(prediction: Prediction, explain: bool) -> dict[str, Any]:
             }
             for cost in prediction.latency.units
         ]
+        for unit, cost in zip(
+            body["units"], prediction.energy.units if prediction.energy else (), strict=False
+        ):
+            unit |= {"energy_mj": cost.energy_mj, "net_w": cost.net_w, "energy_source": cost.source}
     return body
 
 
@@ -105,6 +110,10 @@ def _report(prediction: Prediction, target: str, explain: bool) -> None:
         print_text(
             f"  measured {prediction.measured.latency_ms:.3f} ms over {prediction.measured.visits} visits"
         )
+    if prediction.energy:
+        print_text(f"  energy   {_energy(prediction.energy)}")
+    if prediction.measured_mj is not None and prediction.metered:
+        print_text(f"  measured {prediction.measured_mj:.3f} mJ over {prediction.metered.visits} visits")
     if top1:
         flag = ", extrapolated" if top1.extrapolated else ""
         print_text(
@@ -113,8 +122,26 @@ def _report(prediction: Prediction, target: str, explain: bool) -> None:
     else:
         print_text("  top-1    not predicted: the structure is outside what the predictor knows")
     if explain and latency:
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (c.unit.key, f"{c.latency_ms:.4f}", f"{100 * c.latency_ms / latency.value:.1f} %", c.source)
             for c in latency.units
         ]
-        print_table(("unit", "ms", "share", "row"), rows)
+        columns: tuple[str, ...] = ("unit", "ms", "share", "row")
+        if prediction.energy:
+            columns += ("mJ", "net W", "power")
+            told = (
+                (f"{e.energy_mj:.4f}", f"{e.net_w:.3f}", e.source.replace("_", " "))
+                for e in prediction.energy.units
+            )
+            rows = [(*row, *more) for row, more in zip(rows, told, strict=True)]
+        print_table(columns, rows)
+
+
+def _energy(energy: EnergyPrediction) -> str:
+    shares = ", ".join(
+        f"{100 * share:.0f} % {source.replace('_', ' ')}"
+        for source, share in energy.coverage.items()
+        if share > 0
+    )
+    how = "sum over units" if energy.model == "lut" else f"{energy.model}; sum over units {energy.lut_mj:.3f}"
+    return f"{energy.value:.3f} mJ, 90 % {energy.low:.3f} - {energy.high:.3f} ({how}; {shares})"

@@ -124,7 +124,8 @@ def search_command(
     search takes any predictor and proves nothing.
 
     Examples: `chamnet-host search --budget 8ms`, `chamnet-host search -b 4ms -b 8ms,300MMACs --fix resolution=192`,
-    `chamnet-host search --pareto --html front.html`
+    `chamnet-host search --pareto --html front.html`, and where energy was measured `chamnet-host search -b 20ms,35mJ`,
+    `chamnet-host search --pareto --against energy`
     """
     chosen = read_solver(solver)
     check_together(context, pareto=pareto, budget=bool(budget), solver=chosen)

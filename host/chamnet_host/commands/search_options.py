@@ -35,15 +35,22 @@ __all__ = [
     "read_swept",
 ]
 
-SWEPT = {"latency": "latency_ms", "macs": "macs", "params": "params", "weights": "weight_bytes"}
+SWEPT = {
+    "latency": "latency_ms",
+    "energy": "energy_mj",
+    "macs": "macs",
+    "params": "params",
+    "weights": "weight_bytes",
+}
 
 Budgets = Annotated[
     list[str] | None,
     typer.Option(
         "--budget",
         "-b",
-        help="20ms, 300MMACs, 4Mparams, 5MB (weights), like:NETWORK (as fast as that network here), 40% (of the"
-        " slowest network's latency). Commas hold together (8ms,300MMACs); repeat the option for separate answers."
+        help="20ms, 35mJ (energy of one run), 300MMACs, 4Mparams, 5MB (weights), like:NETWORK (as fast as that network"
+        " here), 40% (of the slowest network's latency); like:NETWORK:mJ and 40%mJ are the same of energy. Commas hold"
+        " together (20ms,35mJ); repeat the option for separate answers."
         " With --pareto: what holds all along, if anything.",
         show_default=False,
     ),
@@ -82,7 +89,7 @@ Multiple = Annotated[
 Confidence = Annotated[
     float | None,
     typer.Option(
-        help="Keep latency budgets with this probability, such as 0.9, instead of on average: what is bounded is the"
+        help="Keep latency and energy budgets with this probability, such as 0.9, instead of on average: what is bounded is the"
         " upper end of the interval; 0.95 is that of the 90 % interval printed.",
         show_default=False,
     ),
