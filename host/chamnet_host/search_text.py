@@ -164,13 +164,15 @@ def verified_remark(verified: Verified) -> str:
 def front_table(front: Front) -> TextTable:
     """Return an even choice of the networks, the first and the last among them."""
     count = len(front.networks)
-    shown = sorted({round(i * (count - 1) / max(1, _SHOWN - 1)) for i in range(min(count, _SHOWN))})
+    rows_shown = min(count, _SHOWN)
+    shown = sorted({round(i * (count - 1) / max(1, rows_shown - 1)) for i in range(rows_shown)})
     timed = front.metric != "latency_ms"  # else it is the cost
     rows = []
     for i in shown:
         each = front.networks[i]
         latency, top1 = each.prediction.latency, each.prediction.top1
-        cost = format_amount(front.metric, each.point.cost) if timed else f"{each.point.cost:.2f}"
+        plain = front.metric in ("latency_ms", "energy_mj")  # the column names the unit
+        cost = f"{each.point.cost:.2f}" if plain else format_amount(front.metric, each.point.cost)
         cells = (
             cost,
             f"{top1.value:.2f} %" if top1 else "",
