@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 from chamnet.errors import ConfigError, StoreError
 from chamnet.lut import Store
 from chamnet.records import Conditions, Visit
-from chamnet.testing import make_platform, make_visit
+from chamnet.testing import make_energy, make_platform, make_visit
 from chamnet_host.tablefile import COLUMNS, export_visits, import_visits
 
 VISITS = [
@@ -20,6 +21,7 @@ VISITS = [
         conditions=Conditions(cpu_khz=7),
         message='words, "quoted"\nlines',
     ),
+    replace(make_visit("e"), energy=make_energy()),
 ]
 
 
@@ -46,7 +48,7 @@ def test_a_table_survives_the_journey(full: Store, tmp_path: Path, ending: str) 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_which_device_made_a_visit_survives_too(full: Store, tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"table.{ending}"
-    for name, serial in (("e", "0123"), ("f", "B")):
+    for name, serial in (("f", "0123"), ("g", "B")):
         full.append(1, "unit", "key", "ring", make_visit(name), serial=serial)
     export_visits(full, [1], path)
     with Store.open(tmp_path / "all.db") as store:
@@ -55,7 +57,7 @@ def test_which_device_made_a_visit_survives_too(full: Store, tmp_path: Path, end
     assert export_visits(full, [1], path, serial="0123") == 1
     with Store.open(tmp_path / "one.db") as store:
         import_visits(store, path, None)
-        assert [(s.visit.visit_id, s.serial) for s in store.visits(1)] == [("e", "0123")]
+        assert [(s.visit.visit_id, s.serial) for s in store.visits(1)] == [("f", "0123")]
 
 
 def test_a_file_without_devices_is_one_of_an_earlier_version(full: Store, tmp_path: Path) -> None:
