@@ -1,0 +1,269 @@
+"""Energy in a workspace: budgets that are kept, what to measure next, and what is said where nothing was measured."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic_energy as synthetic
+
+from chamnet.errors import ConfigError, InfeasibleBudgetError, NotProfiledError
+from chamnet.lut import Store
+from chamnet.networks import Network
+from chamnet.records import Component
+from chamnet.space import load_space
+from chamnet.testing import make_device, make_visit
+from chamnet_host.answer import search
+from chamnet_host.breakdown import break_down
+from chamnet_host.exploring import choose_networks, next_networks
+from chamnet_host.front import find_front
+from chamnet_host.metered import keep_meters
+from chamnet_host.scope import Scope
+from chamnet_host.session import Session
+from chamnet_host.tablefile import export_visits, import_visits
+
+NETWORKS = synthetic.all_networks(load_space(str(synthetic.TINY)))
+BY_NAME = {network.name: network for network in NETWORKS}
+Opener = Callable[..., AbstractContextManager[Session]]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with so many networks that a process predicts best."""
+    path = tmp_path_factory.mktemp("many") / "s.db"
+    synthetic.write_store(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with so few networks that the sum over units predicts."""
+    path = tmp_path_factory.mktemp("few") / "s.db"
+    synthetic.write_store(path, networks=NETWORKS[::50])
+    return path
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    """Return a function that writes a store of its own and opens it."""
+    sessions: list[Session] = []
+
+    def start(**options: object) -> Session:
+        path = tmp_path / f"{len(sessions)}.db"
+        synthetic.write_store(path, **options)  # type: ignore[arg-type]
+        sessions.append(open_session(path))
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.store.close()
+
+
+def open_session(path: Path) -> Session:
+    return Session.open(path, space=str(synthetic.TINY), create=False)
+
+
+def predicted(session: Session, network: Network) -> tuple[float, float, float]:
+    """Return top-1, latency and energy."""
+    found = session.predict(network)
+    assert found.top1
+    assert found.latency
+    assert found.energy
+    return found.top1.value, found.latency.value, found.energy.value
+
+
+@pytest.mark.parametrize("budget", ["9ms,18mJ", "20ms,12mJ", "6.5ms,20mJ", "9.999ms,21mJ"])
+def test_the_answer_keeps_both_budgets_and_none_within_them_is_better(few: Path, budget: str) -> None:
+    limit_ms, limit_mj = (float(part.rstrip("msJ")) for part in budget.split(","))
+    with open_session(few) as session:
+        answer = search(session, budget)
+        everything = np.array([predicted(session, network) for network in NETWORKS])
+    within = (everything[:, 1] <= limit_ms) & (everything[:, 2] <= limit_mj)
+    name = answer.prediction.network.name
+    assert answer.correction is None
+    assert (answer.result.status, answer.result.gap) == ("optimal", 0.0)
+    assert within[list(BY_NAME).index(name)]
+    assert answer.prediction.top1 is not None
+    assert answer.prediction.top1.value == pytest.approx(everything[within, 0].max(), abs=1e-3)
+    assert synthetic.true_ms(BY_NAME[name]) <= limit_ms * 1.02
+    assert synthetic.true_mj(BY_NAME[name]) <= limit_mj * 1.05
+    assert set(answer.to_json()["budgets"]) == {"latency_ms", "energy_mj"}
+    assert answer.to_json()["energy_correction"] is None
+
+
+@pytest.mark.parametrize("budget", ["9ms,18mJ", "20ms,12mJ", "20ms,16.5mJ"])
+def test_a_budget_is_kept_by_a_predictor_that_does_not_add_up(many: Path, budget: str) -> None:
+    limit_ms, limit_mj = (float(part.rstrip("msJ")) for part in budget.split(","))
+    with open_session(many) as session:
+        answer = search(session, budget, top=3)
+        assert session.require_energy().chosen == "residual-gp"
+        everything = np.array([predicted(session, network) for network in NETWORKS])
+    within = (everything[:, 1] <= limit_ms) & (everything[:, 2] <= limit_mj)
+    assert answer.correction is not None
+    assert answer.correction.needed_mj <= limit_mj
+    assert (answer.result.status, answer.result.bound) == ("heuristic", None)
+    shown = [answer.prediction, *answer.others]
+    assert all(each.energy is not None and each.energy.value <= limit_mj for each in shown)
+    assert answer.prediction.top1 is not None
+    assert answer.prediction.top1.value >= everything[within, 0].max() - 0.5
+    name = answer.prediction.network.name
+    assert synthetic.true_mj(BY_NAME[name]) <= limit_mj * 1.03
+    assert synthetic.true_ms(BY_NAME[name]) <= limit_ms * 1.02
+    told = answer.to_json()["energy_correction"]
+    assert (told["model"], told["searches"]) == ("residual-gp", answer.correction.searches)
+
+
+def test_with_confidence_the_upper_end_is_kept(few: Path) -> None:
+    with open_session(few) as session:
+        plain = search(session, "16mJ")
+        sure = search(session, "16mJ", scope=Scope.of(session, confidence=0.95))
+    assert sure.prediction.energy is not None
+    assert sure.prediction.energy.high <= 16.0 * (1 + 1e-9)
+    assert sure.result.accuracy <= plain.result.accuracy
+
+
+@pytest.mark.parametrize("budget", ["1mJ", "20ms,1mJ", "0.1%mJ"])
+def test_an_impossible_energy_names_the_lowest_reachable(few: Path, many: Path, budget: str) -> None:
+    for path in (few, many):
+        with (
+            open_session(path) as session,
+            pytest.raises(InfeasibleBudgetError, match=r"lowest reachable is 4\.\d+mJ"),
+        ):
+            search(session, budget)
+
+
+def test_latency_alone_is_searched_as_before(many: Path) -> None:
+    with open_session(many) as session:
+        answer = search(session, "60%")
+    assert answer.correction is None
+    assert answer.result.status == "optimal"
+    assert answer.prediction.energy is not None
+
+
+def test_a_front_of_energy_rises(many: Path) -> None:
+    with open_session(many) as session:
+        front = find_front(session, metric="energy_mj", held="9ms", points=8)
+    costs = [each.point.cost for each in front.networks]
+    assert costs == sorted(costs)
+    assert len(costs) > 3
+    assert front.to_json()["networks"][0]["predicted"]["energy_mj"]["sum_over_units"] == pytest.approx(
+        costs[0]
+    )
+
+
+def test_stages_share_a_networks_energy(few: Path) -> None:
+    with open_session(few) as session:
+        parts = break_down(session.predict(NETWORKS[9]))
+    assert parts.prediction.energy is not None
+    assert sum(share.energy_mj or 0.0 for share in parts.stages) == pytest.approx(
+        parts.prediction.energy.lut_mj
+    )
+
+
+def test_a_measured_network_is_told_beside_its_prediction(many: Path) -> None:
+    with open_session(many) as session:
+        found = session.predict(NETWORKS[9])
+        other = session.predict(NETWORKS[10])
+    assert found.measured_mj == pytest.approx(synthetic.true_mj(NETWORKS[9]), rel=0.03)
+    assert found.to_json()["measured_mj"] == found.measured_mj
+    assert other.measured_mj is None
+
+
+def test_fitting_once_is_enough_until_energy_is_measured(opened: Callable[..., Session]) -> None:
+    session = opened(networks=NETWORKS[::50])
+    first = session.require_energy()
+    assert len(session.store.cached_keys("energy:")) == 1
+    session.forget_table()
+    assert session.require_energy().errors == first.errors
+    visit = synthetic.energy_visit("later", 1.0, 5.0, np.random.default_rng(0))
+    session.store.append(1, "network", NETWORKS[3].digest, "energy", visit, name=NETWORKS[3].name)
+    session.forget_table()
+    assert len(session.require_energy().names) == len(first.names) + 1
+    assert len(session.store.cached_keys("energy:")) == 1
+
+
+def test_the_next_networks_are_kept_until_they_are_measured(opened: Callable[..., Session]) -> None:
+    session = opened(networks=())
+    first = next_networks(session, 4)
+    assert [n.digest for n in first] == [n.digest for n in session.calibration[:4]]
+    assert [n.digest for n in next_networks(session, 4)] == [n.digest for n in first]
+    rng = np.random.default_rng(0)
+    for network in (*session.calibration, NETWORKS[70]):
+        visit = synthetic.energy_visit(f"x/{network.digest}", 1.2, synthetic.true_ms(network), rng)
+        session.store.append(1, "network", network.digest, "energy", visit, name=network.name)
+    session.forget_table()
+    after = next_networks(session, 5)
+    measured = set(session.energy_table.networks)
+    assert len({network.digest for network in after} - measured) == 5
+    assert [n.name for n in next_networks(session, 7)][:5] == [n.name for n in after]
+    assert [n.name for n in choose_networks(session, 5)] == [n.name for n in after]
+
+
+def test_one_meter_at_a_time_and_the_choice_is_kept(opened: Callable[..., Session]) -> None:
+    session = opened(networks=NETWORKS[::50])
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        visit = synthetic.energy_visit(f"other/{number}", 40.0, 5.0, rng, meter="wall")
+        session.store.append(
+            1, "network", NETWORKS[number].digest, "energy", visit, name=NETWORKS[number].name
+        )
+    session.forget_table()
+    by_fake = session.predict(NETWORKS[5]).energy
+    assert str(session.energy_table.metered_by) == "fake:fake"
+    with pytest.raises(
+        ConfigError, match=r"meter 'nvml' measured nothing here; choose of fake:fake, wall:wall"
+    ):
+        session.choose_meter("nvml")
+    session.choose_meter("wall")
+    by_wall = session.predict(NETWORKS[5]).energy
+    assert by_fake is not None
+    assert by_wall is not None
+    assert by_wall.value > 5 * by_fake.value
+    with Session.open(session.store.path, space=str(synthetic.TINY), create=False) as again:
+        assert again.predict(NETWORKS[5]).energy == by_wall
+
+
+def test_a_target_without_energy_says_what_to_run_and_what_was_tried(opened: Callable[..., Session]) -> None:
+    session = opened(measured_units=0.0, networks=())
+    assert session.energy is None
+    assert session.predict(NETWORKS[0]).energy is None
+    assert "energy_mj" not in session.cost_tables
+    with pytest.raises(
+        NotProfiledError, match=r"run `chamnet-host profile --energy --target paper-phone`$"
+    ) as raised:
+        search(session, "20ms,35mJ")
+    assert raised.value.exit_code == 2
+    meters = (Component(name="rapl", why_not="no permission; run as root"), Component(name="battery"))
+    keep_meters(session.store, session.measured[1], replace(make_device("fake"), meters=meters))
+    failed = replace(make_visit("f", status="unsupported"), message="the meter stood still\nmore")
+    session.store.append(1, "unit", "x", "energy", failed)
+    with pytest.raises(NotProfiledError) as told:
+        find_front(session, metric="energy_mj")
+    assert "meters that work there: battery" in str(told.value)
+    assert "that do not: rapl (no permission; run as root)" in str(told.value)
+    assert str(told.value).endswith("1 tries ended as unsupported: the meter stood still")
+
+
+def test_energy_that_is_all_below_noise_is_refused_by_that_reason(opened: Callable[..., Session]) -> None:
+    session = opened(networks=())
+    with session.store.transaction() as db:
+        db.execute("UPDATE visit SET energy = REPLACE(energy, '\"idle_std_w\": 0.01', '\"idle_std_w\": 9.0')")
+    session.forget_table()
+    assert session.predict(NETWORKS[0]).energy is None
+    with pytest.raises(NotProfiledError, match="is below the noise; measure with a better meter"):
+        search(session, "35mJ")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_energies_travel_with_a_table(few: Path, tmp_path: Path, ending: str) -> None:
+    with open_session(few) as session:
+        export_visits(session.store, [1], tmp_path / f"t.{ending}")
+        expected = session.predict(NETWORKS[8]).energy
+        calibration = [session.space.genome(network.architecture) for network in session.calibration]
+    with Store.open(tmp_path / "new.db") as store:
+        import_visits(store, tmp_path / f"t.{ending}", "phone")
+        store.put(f"calibration:{session.space.digest}:0", str([list(genome) for genome in calibration]))
+    with open_session(tmp_path / "new.db") as session:
+        assert session.predict(NETWORKS[8]).energy == expected
