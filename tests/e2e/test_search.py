@@ -156,7 +156,7 @@ def test_what_is_measured_keeps_the_budget(ask: Ask, profiled: Path) -> None:
         (("-b", "60%", "--channel-multiple", "999"), "is a multiple of 999"),
         (("--pareto", "-b", "60%"), "bounds what the front sweeps"),
         (("--pareto", "--verify"), "for one only: --verify; give --budget"),
-        (("--pareto", "--against", "joy"), "--against joy: known are latency, macs"),
+        (("--pareto", "--against", "joy"), "--against joy: known are latency, energy, macs"),
         (("--pareto", "-b", "1params"), "the lowest reachable is"),
         (("-b", "40MMACs", "--verify"), "--verify measures latency"),
         (("-b", "60%", "--confidence", "1.5"), "confidence 1.5: give at least 0.5"),
