@@ -12,7 +12,9 @@ from chamnet.networks import Network
 from chamnet.records import Component, DeviceInfo, EnergyPolicy
 from chamnet.units import Unit
 from chamnet_host.campaign import Campaign, Progress, Tally
+from chamnet_host.exploring import planned_networks
 from chamnet_host.lanes import Lane
+from chamnet_host.metered import keep_meters
 from chamnet_host.reach import KeptConnection
 from chamnet_host.serials import serial_of
 from chamnet_host.workspace import Workspace
@@ -61,7 +63,7 @@ def plan_energy(
         policy: Which meter and rails; times that are left open are the agent's choice.
         rows: Units to measure.
         rounds: Windows of each.
-        networks: Measured whole; by default those of the calibration.
+        networks: Measured whole; by default those of the calibration, and those that `energy build` chose.
 
     Raises:
         MeterError: No meter works there; says which were tried, and why each failed.
@@ -89,7 +91,7 @@ def plan_energy(
             guard_s=policy.guard_s,
         ),
         units=tuple(choose_spread(units, rows, latency_ms)),
-        networks=tuple(workspace.calibration if networks is None else networks),
+        networks=tuple(planned_networks(workspace) if networks is None else networks),
         rounds=rounds,
         seed=workspace.seed,
     )
@@ -147,7 +149,7 @@ def measure_energy(
         policy: Which meter and rails, and how long windows are.
         rows: Units to measure.
         rounds: Windows of each.
-        networks: Measured whole; by default those of the calibration.
+        networks: Measured whole; by default those of the calibration, and those that `energy build` chose.
         announce: Told what will be measured, before it is.
         progress: Called after every window.
 
@@ -159,6 +161,7 @@ def measure_energy(
     with KeptConnection(workspace.connect_measured) as connect:
         with connect() as client:
             info, platform = client.describe(), workspace.platform_measured(client)
+        keep_meters(workspace.store, platform, info)
         plan = plan_energy(workspace, info, policy, rows=rows, rounds=rounds, networks=networks)
         announce(plan)
         lane = Lane(
@@ -176,4 +179,5 @@ def measure_energy(
             progress=progress,
         )
         campaign.run(plan.batch)
+    workspace.forget_table()
     return campaign.tally

@@ -19,29 +19,28 @@ from chamnet.predictors.network_process import RESIDUAL, explore, prior_process
 from chamnet.space import Levels, spread_sizes
 from chamnet_host.workspace import Workspace
 
-__all__ = ["choose_networks", "next_networks"]
+__all__ = ["choose_networks", "planned_networks"]
 
 _POOL = 2_048
 _SMALLEST = 1 / 80  # of the largest network's MACs, as of the networks that latency is calibrated on
 
 
-def next_networks(workspace: Workspace, count: int) -> list[Network]:
-    """Return whole networks to measure for energy, those chosen before and not measured yet first.
+def planned_networks(workspace: Workspace) -> list[Network]:
+    """Return the networks to measure whole for energy: those that latency is calibrated on, and those chosen last.
 
-    What is returned is kept, so that a run that was stopped goes on with the same networks.
+    A run that was stopped, or is made again, asks for the same ones.
+    """
+    return list({n.digest: n for n in (*workspace.calibration, *_held(workspace))}.values())
+
+
+def choose_networks(workspace: Workspace, count: int) -> list[Network]:
+    """Choose, by what is measured now, what to measure next, and keep that for `planned_networks`.
 
     Args:
         workspace: Gives space, target and what was measured.
         count: How many; fewer where the space has fewer.
     """
-    measured = _measured(workspace)
-    held = [network for network in _held(workspace) if network.digest not in measured][:count]
-    return _keep(workspace, _extended(workspace, held, count))
-
-
-def choose_networks(workspace: Workspace, count: int) -> list[Network]:
-    """Choose anew by what is measured now; arguments and result as of `next_networks`."""
-    return _keep(workspace, _extended(workspace, [], count))
+    return _keep(workspace, _extended(workspace, count))
 
 
 def _measured(workspace: Workspace) -> set[str]:
@@ -51,11 +50,9 @@ def _measured(workspace: Workspace) -> set[str]:
         return set()
 
 
-def _extended(workspace: Workspace, chosen: Sequence[Network], count: int) -> list[Network]:
+def _extended(workspace: Workspace, count: int) -> list[Network]:
     measured = _measured(workspace)
-    networks = {network.digest: network for network in (*chosen, *workspace.calibration)}
-    networks = {digest: network for digest, network in networks.items() if digest not in measured}
-    first = list(networks.values())[:count]
+    first = [network for network in workspace.calibration if network.digest not in measured][:count]
     return first + _explored(workspace, first, count - len(first)) if len(first) < count else first
 
 

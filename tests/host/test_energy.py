@@ -17,7 +17,7 @@ from chamnet.space import load_space
 from chamnet.testing import make_device, make_visit
 from chamnet_host.answer import search
 from chamnet_host.breakdown import break_down
-from chamnet_host.exploring import choose_networks, next_networks
+from chamnet_host.exploring import choose_networks, planned_networks
 from chamnet_host.front import find_front
 from chamnet_host.metered import keep_meters
 from chamnet_host.scope import Scope
@@ -184,21 +184,23 @@ def test_fitting_once_is_enough_until_energy_is_measured(opened: Callable[..., S
     assert len(session.store.cached_keys("energy:")) == 1
 
 
-def test_the_next_networks_are_kept_until_they_are_measured(opened: Callable[..., Session]) -> None:
+def test_the_networks_chosen_last_are_planned_beside_those_of_the_calibration(
+    opened: Callable[..., Session],
+) -> None:
     session = opened(networks=())
-    first = next_networks(session, 4)
-    assert [n.digest for n in first] == [n.digest for n in session.calibration[:4]]
-    assert [n.digest for n in next_networks(session, 4)] == [n.digest for n in first]
+    calibration = [network.digest for network in session.calibration]
+    assert [network.digest for network in planned_networks(session)] == calibration
+    first = choose_networks(session, 4)
+    assert [network.digest for network in first] == calibration[:4], "nothing of them was measured yet"
+    assert [network.digest for network in planned_networks(session)] == calibration
     rng = np.random.default_rng(0)
     for network in (*session.calibration, NETWORKS[70]):
         visit = synthetic.energy_visit(f"x/{network.digest}", 1.2, synthetic.true_ms(network), rng)
         session.store.append(1, "network", network.digest, "energy", visit, name=network.name)
     session.forget_table()
-    after = next_networks(session, 5)
-    measured = set(session.energy_table.networks)
-    assert len({network.digest for network in after} - measured) == 5
-    assert [n.name for n in next_networks(session, 7)][:5] == [n.name for n in after]
-    assert [n.name for n in choose_networks(session, 5)] == [n.name for n in after]
+    after = [network.digest for network in choose_networks(session, 5)]
+    assert len(set(after) - set(session.energy_table.networks)) == 5
+    assert [network.digest for network in planned_networks(session)] == [*calibration, *after]
 
 
 def test_one_meter_at_a_time_and_the_choice_is_kept(opened: Callable[..., Session]) -> None:
