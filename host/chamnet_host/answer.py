@@ -118,13 +118,13 @@ def search(
     scope = scope or Scope.of(workspace)
     budgets = resolve_budgets(budget, workspace, scope.metrics)
 
-    def answered(scope: Scope, constraints: tuple[Constraint, ...]) -> SearchResult:
+    def answered(scope: Scope, constraints: tuple[Constraint, ...], near: int = 1) -> SearchResult:
         return find(
             scope.problem(constraints),
             settings or SearchSettings(seed=workspace.seed),
             solver=solver,
             starts=scope.published,
-            top=top,
+            top=max(top, near),
             progress=progress,
         )
 

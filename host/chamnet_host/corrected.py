@@ -1,12 +1,13 @@
 """Searches under energies that do not add up: by their sum over units, corrected until the answer keeps the budget.
 
 An exact search needs costs that add up along a network. Energies of a process over whole networks do not, nor do upper ends of
-intervals. So sums are searched, multiplied by what the answer needs beyond its sum, and searched again: a fixed point is an
-answer that keeps the budget by the predictor itself. The proof of each search holds for the sums it was given, not for
-the predictor.
+intervals. So sums are searched, multiplied by what the answer needs beyond its sum, and searched again, until answers just keep
+the budget by the predictor itself; of all networks that the searches came near, the most accurate that keeps it is taken. The
+proof of each search holds for the sums it was given, not for the predictor.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -24,11 +25,12 @@ __all__ = ["Correction", "is_corrected", "search_corrected"]
 
 log = logging.getLogger(__name__)
 
-_ROUNDS = 6
+_ROUNDS = 10
 _SETTLED = 1e-3  # relative change of the factor below which the next answer is the same
 _STRICTER = 1.005  # for each answer that did not keep the budget
+_NEAR = 24  # networks looked at in each search: the answer, and those that come close to it
 
-Find = Callable[[Scope, tuple[Constraint, ...]], SearchResult]
+Find = Callable[[Scope, tuple[Constraint, ...], int], SearchResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Correction:
 
     Attributes:
         model: What predicts energies.
-        factor: On sums over units, in the search that found the answer.
+        factor: What the answer needs, over its sum over units.
         needed_mj: What the answer takes by that predictor; the upper end where a confidence was asked for.
         searches: How many were made.
     """
@@ -71,35 +73,96 @@ def search_corrected(
     """
     energy = workspace.require_energy()
     limit_mj = next(each.limit for each in constraints if each.metric.name == "energy_mj")
-    best: tuple[SearchResult, float, float] | None = None
-    factor, searches = scope.energy_factor, 0
-    while searches < _ROUNDS:
+    best: _Met | None = None
+    needed_mj = math.nan
+    steps = _Steps(scope.energy_factor)
+    searches = 0
+    while searches < _ROUNDS and not steps.are_settled:
         searches += 1
-        part = scope.with_energy(factor)
+        part = scope.with_energy(steps.factor)
         try:
-            result = find(part, tuple(_moved(part, each) for each in constraints))
+            result = find(part, tuple(_moved(part, each) for each in constraints), _NEAR)
         except InfeasibleBudgetError:
-            if best is None:
+            if steps.failed is None:
                 raise
-            break
-        needed_mj, lut_mj = _needed(energy, scope, result.levels)
-        log.info("energy by its sum times %.4f: %s needs %.4f mJ", factor, result.genome, needed_mj)
-        if needed_mj <= limit_mj and (best is None or result.accuracy > best[0].accuracy):
-            best = result, factor, needed_mj
-        found = needed_mj / lut_mj
-        if needed_mj <= limit_mj and abs(found / factor - 1) < _SETTLED:
-            break
-        factor = found if needed_mj <= limit_mj else max(found, factor) * _STRICTER
+            steps.strict()
+        else:
+            met = [_met(energy, scope, row, result) for row in (result.levels, *_rows(result.others))]
+            kept = [each for each in met if each.needed_mj <= limit_mj]
+            best = max((*([best] if best else []), *kept), key=lambda each: each.accuracy, default=None)
+            needed_mj = met[0].needed_mj
+            log.info("energy by its sum times %.4f: %s needs %.4f mJ", steps.factor, result.genome, needed_mj)
+            steps.answered(met[0].needed_mj / met[0].lut_mj, keeps=needed_mj <= limit_mj)
     if best is None:
         raise InfeasibleBudgetError(
             f"budget {format_amount('energy_mj', limit_mj)}: {searches} searches found no network that keeps it by"
             f" {energy.chosen}; the last one needs {format_amount('energy_mj', needed_mj, round_up=True)}; raise the budget"
         )
-    result, factor, needed_mj = best
-    kept = [row for row in _rows(result.others) if _needed(energy, scope, row)[0] <= limit_mj]
-    others = np.concatenate([result.levels[:0], *kept])
-    honest = replace(result, status="heuristic", bound=None, others=others)
-    return honest, Correction(model=energy.chosen, factor=factor, needed_mj=needed_mj, searches=searches)
+    (genome,) = scope.space.genomes(best.levels)
+    near = [each for each in _rows(best.result.others) if (each != best.levels).any()]
+    others = [row for row in near if _met(energy, scope, row, best.result).needed_mj <= limit_mj]
+    honest = replace(
+        best.result,
+        genome=genome,
+        levels=best.levels,
+        accuracy=best.accuracy,
+        status="heuristic",
+        bound=None,
+        others=np.concatenate([best.levels[:0], *others]),
+    )
+    factor = best.needed_mj / best.lut_mj
+    return honest, Correction(model=energy.chosen, factor=factor, needed_mj=best.needed_mj, searches=searches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A network that a search came upon; energies in mJ."""
+
+    levels: Levels
+    accuracy: float
+    needed_mj: float
+    lut_mj: float
+    result: SearchResult
+
+
+def _met(energy: EnergyPredictor, scope: Scope, levels: Levels, result: SearchResult) -> _Met:
+    predicted = energy.predict(scope.network(levels)[1])
+    accuracy = float(scope.accuracy.top1(levels)[0])
+    return _Met(levels, accuracy, predicted.upper_mj(scope.confidence), predicted.lut_mj, result)
+
+
+class _Steps:
+    """Which factor on sums is tried next: what answers need, then between one that fails and one that keeps the budget.
+
+    Args:
+        factor: The first.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.failed: float | None = None  # the strictest that was too loose
+        self._kept: float | None = None  # the loosest that was strict enough
+        self.are_settled = False
+
+    def answered(self, needed: float, *, keeps: bool) -> None:
+        """Take the factor that an answer needs."""
+        if not keeps:
+            self.failed = self.factor
+            self._next(max(needed, self.factor) * _STRICTER)
+            return
+        self._kept = self.factor
+        self._next(needed)
+
+    def strict(self) -> None:
+        """Take it that nothing is left at this factor."""
+        self._kept = self.factor
+        self._next(self.factor)
+
+    def _next(self, wanted: float) -> None:
+        if self.failed is not None and self._kept is not None:
+            wanted = math.sqrt(self.failed * self._kept)
+        self.are_settled = abs(wanted / self.factor - 1) < _SETTLED
+        self.factor = wanted
 
 
 def _moved(scope: Scope, constraint: Constraint) -> Constraint:
@@ -107,12 +170,6 @@ def _moved(scope: Scope, constraint: Constraint) -> Constraint:
     if constraint.metric.name != "energy_mj":
         return constraint
     return Constraint(scope.metrics.of(constraint.budget), constraint.budget)
-
-
-def _needed(energy: EnergyPredictor, scope: Scope, levels: Levels) -> tuple[float, float]:
-    """Return what one network needs by the predictor, and its sum over units, in mJ."""
-    predicted = energy.predict(scope.network(levels)[1])
-    return predicted.upper_mj(scope.confidence), predicted.lut_mj
 
 
 def _rows(levels: Levels | None) -> list[Levels]:
