@@ -15,7 +15,7 @@ from random import Random
 
 from chamnet.errors import UnsupportedOpError
 from chamnet.records import EnergyPolicy, EnergySpans, Item, Policy, Visit
-from chamnet_agent.backends.base import Backend, Workload
+from chamnet_agent.backends.base import Backend, RunsApart, Workload
 from chamnet_agent.board import NOBODY
 from chamnet_agent.profiler import Bench, unsupported, without_collector
 
@@ -83,6 +83,10 @@ class Windows:
         for copy in range(copies_of(workload)):
             self._bench.mark(index)
             prepared = self._backend.prepare(workload, seed=policy.seed + copy, slot=copy)
+            if isinstance(prepared, RunsApart) and prepared.runs_apart:
+                raise UnsupportedOpError(
+                    "its program starts anew for each run: what that takes cannot be told from what the item takes"
+                )
             self._bench.mark(index)
             prepared.run()
             runs.append(prepared.run)

@@ -87,11 +87,17 @@ def batches(
         done += count
 
 
-def walks_through(networks: Sequence[Network], granularity: Granularity) -> Iterator[Batch]:
+def walks_through(
+    networks: Sequence[Network], platform: Platform, granularity: Granularity
+) -> Iterator[Batch]:
     """Yield batches that walk through given networks, such as baselines that lie outside the space."""
     for number in range(_VISITS_OF_GIVEN if networks else 0):
         yield Batch(
-            number=-1 - number, walks=tuple(networks), granularity=granularity, laps=EFFORTS["quick"].laps
+            number=-1 - number,
+            walks=tuple(networks),
+            granularity=granularity,
+            laps=EFFORTS["quick"].laps,
+            alone=platform.backend in _CANNOT_WALK,
         )
 
 

@@ -87,7 +87,7 @@ class Session(Workspace):
                 strict=strict,
             )
             planned = batches(self, wanted, platform, granularity, budgets_ms=budgets_ms, session=session)
-            for batch in chain(planned, walks_through(also, granularity)):
+            for batch in chain(planned, walks_through(also, platform, granularity)):
                 campaign.run(batch)
                 campaign.resolve(unit for network in batch.walks for unit in network.units(granularity))
                 if len(members) > 1:

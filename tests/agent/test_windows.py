@@ -11,7 +11,7 @@ from chamnet.units import Unit
 from chamnet_agent.backends.base import Workload
 from chamnet_agent.board import NOBODY
 from chamnet_agent.profiler import Bench
-from chamnet_agent.testing import FakeBackend, Script
+from chamnet_agent.testing import FakeBackend, FakeModel, Script
 from chamnet_agent.windows import Windows, copies_of
 
 CONV = "conv:f32:1x8x4x4:o8:k3"
@@ -113,6 +113,30 @@ def test_what_the_backend_refuses_has_no_window() -> None:
     visits, marks = windows(Script(unsupported=frozenset({CONV, POINT})))
     assert [visit.status for visit in visits] == ["unsupported", "unsupported"]
     assert max(time for time, _ in marks) < 1e9, "nobody waits for nothing"
+
+
+def test_a_program_that_starts_anew_has_no_energy_of_its_own() -> None:
+    class Apart(FakeModel):
+        runs_apart = True
+
+        def device_ns(self) -> int:
+            return 1
+
+    class Tool(FakeBackend):
+        def prepare(self, workload: Workload, *, seed: int, slot: int) -> FakeModel:
+            return Apart(set(), Script(), lambda duration_ns: None)
+
+    bench = Bench(
+        clock=FakeClock(),
+        conditions=Conditions,
+        switches=lambda: 0,
+        unix_ms=lambda: 0,
+        mark=lambda index: None,
+    )
+    policy = Policy(mode="energy", energy=TIMES)
+    (visit,) = Windows(Tool(), bench=bench).run([Item(visit_id="a", blocks=(CONV,))], policy)
+    assert visit.status == "unsupported"
+    assert "starts anew" in visit.message
 
 
 def test_copies_of_a_unit_hold_as_many_weights_as_a_network() -> None:
