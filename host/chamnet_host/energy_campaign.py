@@ -19,7 +19,7 @@ from chamnet_host.reach import KeptConnection
 from chamnet_host.serials import serial_of
 from chamnet_host.workspace import Workspace
 
-__all__ = ["ENERGY_ROUNDS", "ENERGY_ROWS", "EnergyPlan", "measure_energy", "plan_energy"]
+__all__ = ["ENERGY_ROUNDS", "ENERGY_ROWS", "EnergyPlan", "find_meter", "measure_energy", "plan_energy"]
 
 log = logging.getLogger(__name__)
 

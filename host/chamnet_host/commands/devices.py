@@ -20,11 +20,7 @@ __all__ = ["app"]
 _OWN = Path("device_profiles")  # the user's, found without `--profiles`
 _RESTART_S = 20.0
 
-app = typer.Typer(
-    help="Which targets there are, whether each answers, and profiles for new devices.",
-    invoke_without_command=True,
-    rich_markup_mode="rich",
-)
+app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 
 Serial = Annotated[
     str | None,
@@ -39,7 +35,7 @@ Serial = Annotated[
 
 @app.callback()
 def devices(context: typer.Context, profiles: Profiles = None, as_json: AsJson = False) -> None:
-    """List device profiles, and what works on those of this machine.
+    """List device profiles and what works on those of this machine; ask devices, and write profiles for new ones.
 
     Phones, boards and other machines are asked by `devices show`, which puts an agent on them first.
 

@@ -10,7 +10,7 @@ from chamnet.quantities import parse_budget
 from chamnet.records import EnergyPolicy
 from chamnet_host.campaign import Tally
 from chamnet_host.commands.deploy import build_missing
-from chamnet_host.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan
+from chamnet_host.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan, find_meter, plan_energy
 from chamnet_host.energy_text import announcement, energy_body, energy_report
 from chamnet_host.fleet_text import (
     COLUMNS,
@@ -160,8 +160,11 @@ def profile(
         dtype=dtype,
         threads=threads,
     ) as session:
+        session.device = with_serial(session.device, serials[0] if len(serials) == 1 else None)
+        wanted = EnergyPolicy(meter=meter or session.device.meter, rails=rails or session.device.rails)
         if dry_run:
-            _report_plan(session, find_effort(effort), as_json, devices=max(len(serials), 1))
+            planned = _planned_energy(session, wanted, energy_rows, energy_rounds) if energy else ""
+            _report_plan(session, find_effort(effort), as_json, devices=max(len(serials), 1), energy=planned)
             return
         if energy and len(serials) > 1:
             raise ConfigError("--energy: devices of one kind draw unlike power; name one --serial")
@@ -169,6 +172,9 @@ def profile(
         named = [text for text in also or () if text != "published"]
         given += read_networks(named, session.space, session.store.get(LAST_SEARCH))
         build_missing(session.device)
+        if energy:  # before minutes of measuring latencies
+            with session.connect() as client:
+                find_meter(client.describe(), wanted.meter, session.device.name)
         note(f"profiling {session.device.name} into {db}; Ctrl-C keeps what is stored")
         with progress_bar("profile") as show:
             tally = session.profile(
@@ -185,14 +191,18 @@ def profile(
         _ = session.cost_tables  # kept in the store, so that a search starts at once
         measured = None
         if energy:
-            session.device = with_serial(session.device, serials[0] if serials else None)
-            measured = _measure_energy(
-                session,
-                EnergyPolicy(meter=meter or session.device.meter, rails=rails or session.device.rails),
-                energy_rows,
-                energy_rounds,
-            )
+            measured = _measure_energy(session, wanted, energy_rows, energy_rounds)
         _report(session, tally, as_json, measured)
+
+
+def _planned_energy(session: Session, policy: EnergyPolicy, rows: int, rounds: int) -> str:
+    """Return what would be measured for energy, in words."""
+    try:
+        with session.connect_measured() as client:
+            plan = plan_energy(session, client.describe(), policy, rows=rows, rounds=rounds)
+    except NotProfiledError:
+        return f"energies of {rows} units after that; what they take is known once latencies are"
+    return announcement(plan)
 
 
 def _measure_energy(
@@ -222,7 +232,7 @@ def _latency_ms(text: str) -> float:
     return budget.limit
 
 
-def _report_plan(session: Session, effort: Effort, as_json: bool, *, devices: int) -> None:
+def _report_plan(session: Session, effort: Effort, as_json: bool, *, devices: int, energy: str = "") -> None:
     grid = len(session.grid("op").units)
     walks = fitted_effort(effort, grid).walks or max(grid // _UNITS_PER_FULL_WALK, 1)
     networks = len(session.calibration)
@@ -240,6 +250,7 @@ def _report_plan(session: Session, effort: Effort, as_json: bool, *, devices: in
             "networks": networks,
             "minutes": minutes,
             "visits_stored": measured,
+            "energy": energy or None,
         }
         print_json("profile", body)
         return
@@ -247,6 +258,8 @@ def _report_plan(session: Session, effort: Effort, as_json: bool, *, devices: in
         f"{walks:,} walks through networks of {session.space.name} ({grid:,} operator units), and {networks} networks"
         f" measured whole: about {minutes:.0f} min on a desktop core{f', {devices} of them' if devices > 1 else ''}; {measured:,} visits are stored already"
     )
+    if energy:
+        print_text(energy)
 
 
 def _report(
