@@ -1,4 +1,4 @@
-"""What meters say, and the energy of a window of time in it. Pure: nothing here reads a device."""
+"""What meters say, and the energy of a window of time in it. Meters are passed in; none is known here."""
 
 from chamnet.energy.rails import Domain, Nature, Rail, Reading, Total, choose, total
 from chamnet.energy.series import EnergySeries, PowerStats

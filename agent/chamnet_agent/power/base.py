@@ -1,11 +1,10 @@
 """The seam behind which energy is read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from chamnet.energy import Rail, Reading
+from chamnet.energy.recorder import Source
 from chamnet.records import Component
 
 __all__ = ["DEFAULT_SETTINGS", "MeterSettings", "PowerMeter"]
@@ -38,20 +37,8 @@ class MeterSettings:
 DEFAULT_SETTINGS = MeterSettings()
 
 
-class PowerMeter(Protocol):
-    """An open source of energy. One thread at a time reads it; reading starts and stops nothing on the device.
-
-    Attributes:
-        rails: What it knows, by unique names; they stay the same while it is open.
-        period_s: Nominal time between updates of the source.
-        shortest_poll_s: Reading more often than this is useless, or disturbs the source.
-        on_read: Whether a reading is of its moment; else it is as old as the source's last update.
-    """
-
-    rails: tuple[Rail, ...]
-    period_s: float
-    shortest_poll_s: float
-    on_read: bool
+class PowerMeter(Source, Protocol):
+    """A source of energy on this device, by the contract of `Source`, that can be looked for before it is opened."""
 
     def __init__(self, settings: MeterSettings = DEFAULT_SETTINGS) -> None:
         """Open the source.
@@ -64,16 +51,4 @@ class PowerMeter(Protocol):
     @staticmethod
     def describe(settings: MeterSettings = DEFAULT_SETTINGS) -> Component:
         """Return name, source and, if it is not usable here, why and what would help. Reads no energy."""
-        ...
-
-    def read(self) -> Sequence[Reading]:
-        """Return what the source says now: one reading, or what it recorded since the last call, oldest first.
-
-        Raises:
-            MeterError: It cannot be read now; the next call may succeed.
-        """
-        ...
-
-    def close(self) -> None:
-        """Give back what is open; calling it again does nothing."""
         ...

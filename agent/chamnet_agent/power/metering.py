@@ -7,11 +7,11 @@ from typing import Self
 
 from chamnet.clock import Clock
 from chamnet.energy import choose, energy_of
+from chamnet.energy.recorder import Recorder, observe_period_s
 from chamnet.errors import ConfigError, MeterError, MeterInterruptedError
 from chamnet.records import EnergyPolicy, Policy, Visit
 from chamnet_agent import registry
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
-from chamnet_agent.power.recorder import Recorder, observe_period_s
 
 __all__ = ["Metering", "usual_meter"]
 

@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from chamnet.energy import Rail, Reading, choose, total
+from chamnet.energy.recorder import poll_interval_s
 from chamnet.errors import MeterError
 from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
-from chamnet_agent.power.recorder import poll_interval_s
 
 __all__ = ["FakeMeter", "PowerMeterContract", "names", "said"]
 

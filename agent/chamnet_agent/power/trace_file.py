@@ -1,50 +1,21 @@
-"""A recorded series of power: what an external recorder, a bench supply or an earlier run wrote into a file.
+"""A recorded series of power on the device: what an external recorder, a bench supply or an earlier run wrote into a file."""
 
-The file is CSV with a header: `time_s`, seconds that never go back; `power_w`, all that the device draws; more columns
-such as `gpu_w` for parts of it. It may grow while it is read. Times are those of this device's monotonic clock once
-`MeterSettings.trace_offset_s` is added.
-"""
-
-import csv
-import io
-import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from pathlib import Path
-from statistics import median
-
-from chamnet.energy import Rail, Reading
+from chamnet.energy.trace import TraceFile
 from chamnet.errors import MeterError
 from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.sysfs import unreadable, why_not
+from chamnet_agent.power.sysfs import why_not
 
 __all__ = ["TraceMeter"]
 
-_NS_PER_S = 1_000_000_000
-_LOOKED_AT = 1_000  # rows, to tell the period
-_HEADER = ("time_s", "power_w")
 
-
-class TraceMeter:
-    """The rows of a CSV file; each is read once."""
-
-    shortest_poll_s = 0.1
-    on_read = True
+class TraceMeter(TraceFile):
+    """The rows of the CSV file that the settings name."""
 
     def __init__(self, settings: MeterSettings = DEFAULT_SETTINGS) -> None:
-        columns = _columns(settings)
-        assert settings.trace is not None
-        self._trace = settings.trace
-        self._offset_s = settings.trace_offset_s
-        self._length = len(columns)
-        self._position, self._line, self._last_s = 0, 0, -math.inf
-        self.rails = tuple(_rail(column) for column in columns[1:])
-        self._pending = self._new_readings()
-        times_ns = [reading.t_ns or 0 for reading in self._pending[:_LOOKED_AT]]
-        if len(times_ns) < 2:
-            raise MeterError(f"{self._trace} has {len(times_ns)} rows of power; two at least are needed")
-        self.period_s = max(median(b - a for a, b in pairwise(times_ns)), 1) / _NS_PER_S
+        if settings.trace is None:
+            raise MeterError("it replays a recorded file: name one, a CSV file with time_s,power_w")
+        super().__init__(settings.trace, offset_s=settings.trace_offset_s)
 
     @staticmethod
     def describe(settings: MeterSettings = DEFAULT_SETTINGS) -> Component:
@@ -52,76 +23,3 @@ class TraceMeter:
         return Component(
             name="trace", provider="recorded file", why_not=why_not(lambda: TraceMeter(settings))
         )
-
-    def read(self) -> Sequence[Reading]:
-        """Return the rows that were added since the last call; the first time, all.
-
-        Raises:
-            MeterError: The file is gone, or a row holds no power.
-        """
-        readings, self._pending = [*self._pending, *self._new_readings()], []
-        return readings
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
-
-    def _new_readings(self) -> list[Reading]:
-        return [Reading(values, t_ns=round(time_s * _NS_PER_S)) for time_s, values in self._new_rows()]
-
-    def _new_rows(self) -> Iterator[tuple[float, tuple[float, ...]]]:
-        for row in csv.reader(self._new_lines()):
-            self._line += 1
-            if self._line == 1 or not row:
-                continue  # the header
-            try:
-                time_s, *values = map(float, row)
-            except ValueError as error:
-                raise MeterError(
-                    f"{self._trace}, line {self._line}: {','.join(row)[:60]!r} is no power"
-                ) from error
-            if len(row) != self._length or not math.isfinite(time_s):
-                raise MeterError(f"{self._trace}, line {self._line}: not {self._length} numbers")
-            if time_s < self._last_s:
-                raise MeterError(
-                    f"{self._trace}, line {self._line}: the time goes back from {self._last_s} s"
-                )
-            self._last_s = time_s
-            yield time_s + self._offset_s, tuple(values)
-
-    def _new_lines(self) -> Iterator[str]:
-        """Return the lines that were added; one that is still being written waits."""
-        with _opened(self._trace) as file:
-            file.seek(self._position)
-            added = file.read()
-        whole = added[: added.rfind(b"\n") + 1]
-        self._position += len(whole)
-        return iter(whole.decode("utf-8", errors="replace").splitlines())
-
-
-def _columns(settings: MeterSettings) -> list[str]:
-    if settings.trace is None:
-        raise MeterError("it replays a recorded file: name one, a CSV file with time_s,power_w")
-    with _opened(settings.trace) as file:
-        header = file.readline().decode("utf-8", errors="replace").strip()
-    columns = [column.strip() for column in header.split(",")]
-    strange = [column for column in columns[1:] if not column.endswith("_w")]
-    if tuple(columns[:2]) != _HEADER or strange or len(set(columns)) != len(columns):
-        raise MeterError(
-            f"{settings.trace} begins with {header[:60]!r}; expected time_s,power_w and more columns of their own"
-            " names that end in _w, such as gpu_w"
-        )
-    return columns
-
-
-def _opened(path: Path) -> io.BufferedReader:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise MeterError(unreadable(path, error)) from error
-
-
-def _rail(column: str) -> Rail:
-    name = column.removesuffix("_w")
-    if name == "power":
-        return Rail(name=name, nature="power", domain="device", totals=frozenset({"device"}))
-    return Rail(name=name, nature="power", domain="other", within="power")

@@ -6,11 +6,11 @@ import pytest
 
 from chamnet.clock import SystemClock
 from chamnet.energy import choose, total
+from chamnet.energy.recorder import Recorder
 from chamnet.errors import MeterError
 from chamnet.wire import perfetto_subset_pb2 as pb
 from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.power.perfetto import PerfettoMeter, whole_packets
-from chamnet_agent.power.recorder import Recorder
 from chamnet_agent.power.testing import names
 
 Put = Callable[..., None]

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from chamnet.energy import choose, total
+from chamnet.energy.recorder import poll_interval_s
 from chamnet.errors import MeterError
 from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.power.pixel import PixelMeter, pixel_rail
-from chamnet_agent.power.recorder import poll_interval_s
 from chamnet_agent.power.testing import names, said
 
 Write = Callable[[str, object], Path]

@@ -9,13 +9,13 @@ import pytest
 
 from chamnet.clock import SystemClock
 from chamnet.energy import choose
+from chamnet.energy.recorder import Recorder, observe_period_s
 from chamnet.errors import MeterError, MeterInterruptedError
 from chamnet_agent.power.base import MeterSettings, PowerMeter
 from chamnet_agent.power.battery import BatteryMeter
 from chamnet_agent.power.ina3221 import Ina3221Meter
 from chamnet_agent.power.pixel import PixelMeter
 from chamnet_agent.power.rapl import RaplMeter
-from chamnet_agent.power.recorder import Recorder, observe_period_s
 from chamnet_agent.power.simulated import (
     Battery,
     Ina3221,

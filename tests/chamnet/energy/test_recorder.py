@@ -6,9 +6,9 @@ import pytest
 
 from chamnet.clock import SystemClock
 from chamnet.energy import Rail
+from chamnet.energy.recorder import Recorder, observe_period_s, poll_interval_s
 from chamnet.errors import MeterError, MeterInterruptedError
 from chamnet.testing import FakeClock
-from chamnet_agent.power.recorder import Recorder, observe_period_s, poll_interval_s
 from chamnet_agent.power.testing import FakeMeter
 
 MS = 1_000_000

@@ -2,16 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from chamnet.clock import Clock
-from chamnet.energy import EnergySeries, PowerStats, Rail
+from chamnet.energy.rails import Rail, Reading
+from chamnet.energy.series import EnergySeries, PowerStats
 from chamnet.errors import MeterError, MeterInterruptedError
-from chamnet_agent.power.base import PowerMeter
 
-__all__ = ["Recorder", "observe_period_s", "poll_interval_s"]
+__all__ = ["Recorder", "Source", "observe_period_s", "poll_interval_s"]
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,42 @@ _SETTLE_LEAST_S = 1.0  # a busy machine reads late
 _JOIN_S = 10.0
 
 
-def poll_interval_s(meter: PowerMeter) -> float:
+class Source(Protocol):
+    """An open source of energy. One thread at a time reads it; reading starts and stops nothing on the device.
+
+    Attributes:
+        rails: What it knows, by unique names; they stay the same while it is open.
+        period_s: Nominal time between updates of the source.
+        shortest_poll_s: Reading more often than this is useless, or disturbs the source.
+        on_read: Whether a reading is of its moment; else it is as old as the source's last update.
+    """
+
+    rails: tuple[Rail, ...]
+    period_s: float
+    shortest_poll_s: float
+    on_read: bool
+
+    def read(self) -> Sequence[Reading]:
+        """Return what the source says now: one reading, or what it recorded since the last call, oldest first.
+
+        Raises:
+            MeterError: It cannot be read now; the next call may succeed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what is open; calling it again does nothing."""
+        ...
+
+
+def poll_interval_s(meter: Source) -> float:
     """Return how often to read a meter: often enough to see each update, no more often than it bears."""
     wanted_s = meter.period_s * _LATE if meter.on_read else meter.period_s / _POLLS_PER_PERIOD
     return max(wanted_s, meter.shortest_poll_s, _FASTEST_POLL_S)
 
 
 def observe_period_s(
-    meter: PowerMeter, clock: Clock, *, budget_s: float = 1.0, updates: int = 10
+    meter: Source, clock: Clock, *, budget_s: float = 1.0, updates: int = 10
 ) -> dict[str, float | None]:
     """Read a meter as often as it bears and return the time between updates of each rail; None if none was seen.
 
@@ -82,7 +110,7 @@ class Recorder:
     """
 
     def __init__(
-        self, meter: PowerMeter, *, clock: Clock, poll_s: float | None = None, max_points: int = 100_000
+        self, meter: Source, *, clock: Clock, poll_s: float | None = None, max_points: int = 100_000
     ) -> None:
         if poll_s is not None and poll_s < meter.shortest_poll_s:
             raise ValueError(
