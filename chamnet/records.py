@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "EXTERNAL_METER",
     "PROTOCOL_VERSION",
     "Component",
     "Conditions",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = 3  # of the way a measurement is made; rows of different versions never mix
+
+EXTERNAL_METER = "external"  # what an agent is told where the host reads a meter of its own
 
 Status = Literal["ok", "unsupported", "fallback", "crashed", "timeout", "cancelled"]
 Mode = Literal["ring", "loop", "energy"]
@@ -106,7 +109,12 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """What a device is, what runs on it and what it is like now, as its agent describes it."""
+    """What a device is, what runs on it and what it is like now, as its agent describes it.
+
+    Attributes:
+        conditions: What it is like now.
+        monotonic_ns: Its monotonic clock now, by which `EnergySpans` are told; None from agents that do not say.
+    """
 
     agent_version: str
     protocol_version: int
@@ -123,6 +131,7 @@ class DeviceInfo:
     cores: tuple[int, ...]
     threads: int
     conditions: Conditions = Conditions()
+    monotonic_ns: int | None = None
 
     @property
     def identity(self) -> str:
@@ -160,7 +169,8 @@ class EnergyPolicy:
     """How the energy of items is measured; zeros leave a time to the agent, which knows how often its meter is updated.
 
     Attributes:
-        meter: Name of the meter; empty for the first that works.
+        meter: Name of the meter; empty for the first that works; `external` for none: the host reads one, and gets the
+            spans of each visit.
         rails: A total (`compute`, `device`) or names of rails separated by commas; empty for the meter's own choice.
         window_s: How long an item runs over and over while it is measured.
         idle_s: How long the device idles before and after.
@@ -315,7 +325,7 @@ class Visit:
         conditions: What the device was like.
         message: Why it is not ok, with the last lines of the worker's stderr.
         energy: What a meter said; None where no energy was measured.
-        spans: When a worker ran and idled; only between worker and server.
+        spans: When a worker ran and idled, for whoever reads the meter; None once it is read.
     """
 
     visit_id: str

@@ -9,7 +9,16 @@ import grpc
 
 from chamnet.clock import Clock, SystemClock
 from chamnet.errors import ChamNetError, ConfigError
-from chamnet.records import Conditions, DeviceInfo, EnergyPolicy, Item, Policy, Resolved, Visit
+from chamnet.records import (
+    EXTERNAL_METER,
+    Conditions,
+    DeviceInfo,
+    EnergyPolicy,
+    Item,
+    Policy,
+    Resolved,
+    Visit,
+)
 from chamnet.units import Unit
 from chamnet.wire import convert, status
 from chamnet.wire import profiling_pb2 as pb
@@ -17,7 +26,7 @@ from chamnet.wire.jobs import Job
 from chamnet.wire.profiling_pb2_grpc import ProfilingServicer
 from chamnet_agent.lease import Lease
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.metering import Metering
+from chamnet_agent.power.metering import Metering, check_external
 from chamnet_agent.supervisor import Supervisor
 
 __all__ = ["ProfilingService", "health_handler"]
@@ -61,7 +70,8 @@ class ProfilingService(ProfilingServicer):
     def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.DescribeReply:
         """Return what the device is, and what it is like now."""
         with self._lease.call():
-            return convert.device_message(replace(self._info, conditions=self._conditions()))
+            now = replace(self._info, conditions=self._conditions())
+            return convert.device_message(replace(now, monotonic_ns=self._clock.now_ns()))  # read last
 
     def Measure(self, request: pb.MeasureRequest, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
         """Stream a visit per item."""
@@ -80,9 +90,16 @@ class ProfilingService(ProfilingServicer):
                     yield convert.resolved_message(report)
 
     def _energies(self, job: Job, context: grpc.ServicerContext) -> Iterator[Visit | Resolved]:
-        """Yield visits with what a meter said meanwhile; it is read in this process, on the cores that do not measure."""
+        """Yield visits with what a meter said meanwhile; it is read in this process, on the cores that do not measure.
+
+        Where the host reads a meter of its own, visits keep their spans.
+        """
         policy = job.policy
         assert policy is not None
+        if policy.energy is not None and policy.energy.meter == EXTERNAL_METER:
+            check_external(policy.energy)
+            yield from self._reports(job, context)
+            return
         metering = Metering(policy.energy or EnergyPolicy(), settings=self._meters, clock=self._clock)
         with metering:
             for report in self._reports(replace(job, policy=metering.policy(policy)), context):

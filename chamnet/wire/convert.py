@@ -62,6 +62,7 @@ def device_message(info: DeviceInfo) -> pb.DescribeReply:
         cores=info.cores,
         threads=info.threads,
         conditions=_conditions_message(info.conditions),
+        monotonic_ns=info.monotonic_ns,
     )
 
 
@@ -83,6 +84,7 @@ def device_record(message: pb.DescribeReply) -> DeviceInfo:
         cores=tuple(message.cores),
         threads=message.threads,
         conditions=_conditions_record(message.conditions),
+        monotonic_ns=message.monotonic_ns if message.HasField("monotonic_ns") else None,
     )
 
 

@@ -37,7 +37,7 @@ class Component(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provider: _Optional[str] = ..., dtypes: _Optional[_Iterable[str]] = ..., why_not: _Optional[str] = ..., period_s: _Optional[float] = ...) -> None: ...
 
 class DescribeReply(_message.Message):
-    __slots__ = ("agent_version", "protocol_version", "cpu_model", "arch", "cpu_flags", "clusters", "memory_bytes", "os", "python", "backends", "meters", "default_backend", "cores", "threads", "conditions")
+    __slots__ = ("agent_version", "protocol_version", "cpu_model", "arch", "cpu_flags", "clusters", "memory_bytes", "os", "python", "backends", "meters", "default_backend", "cores", "threads", "conditions", "monotonic_ns")
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     CPU_MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class DescribeReply(_message.Message):
     CORES_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    MONOTONIC_NS_FIELD_NUMBER: _ClassVar[int]
     agent_version: str
     protocol_version: int
     cpu_model: str
@@ -68,7 +69,8 @@ class DescribeReply(_message.Message):
     cores: _containers.RepeatedScalarFieldContainer[int]
     threads: int
     conditions: Conditions
-    def __init__(self, agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., cpu_model: _Optional[str] = ..., arch: _Optional[str] = ..., cpu_flags: _Optional[_Iterable[str]] = ..., clusters: _Optional[_Iterable[_Union[CoreCluster, _Mapping]]] = ..., memory_bytes: _Optional[int] = ..., os: _Optional[str] = ..., python: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., meters: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., default_backend: _Optional[str] = ..., cores: _Optional[_Iterable[int]] = ..., threads: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ...) -> None: ...
+    monotonic_ns: int
+    def __init__(self, agent_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., cpu_model: _Optional[str] = ..., arch: _Optional[str] = ..., cpu_flags: _Optional[_Iterable[str]] = ..., clusters: _Optional[_Iterable[_Union[CoreCluster, _Mapping]]] = ..., memory_bytes: _Optional[int] = ..., os: _Optional[str] = ..., python: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., meters: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., default_backend: _Optional[str] = ..., cores: _Optional[_Iterable[int]] = ..., threads: _Optional[int] = ..., conditions: _Optional[_Union[Conditions, _Mapping]] = ..., monotonic_ns: _Optional[int] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("visit_id", "name", "blocks", "model")

@@ -13,7 +13,7 @@ from chamnet.records import EnergyPolicy, Policy, Visit
 from chamnet_agent import registry
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 
-__all__ = ["Metering", "usual_meter"]
+__all__ = ["Metering", "check_external", "usual_meter"]
 
 _WINDOW_PERIODS, _WINDOW_LEAST_S = 50, 1.0  # updates of a meter in a window: 2 % of error at most
 _IDLE_PERIODS, _IDLE_LEAST_S = 40, 1.0  # four stretches of ten updates, whose spread is the noise
@@ -34,6 +34,19 @@ def usual_meter(settings: MeterSettings = DEFAULT_SETTINGS) -> str:
             return meter.name
     tried = "; ".join(f"{meter.name}: {meter.why_not}" for meter in known)
     raise MeterError(f"no meter works here. Tried: {tried}")
+
+
+def check_external(wanted: EnergyPolicy) -> None:
+    """Check the times of windows whose meter the host reads: this side cannot choose any.
+
+    Raises:
+        ConfigError: One is left open, or makes no sense.
+    """
+    times = (wanted.window_s, wanted.idle_s, wanted.guard_s)
+    if not all(math.isfinite(each) and 0 < each <= _LONGEST_S for each in times):
+        raise ConfigError(
+            f"policy: times of windows {times}; with an external meter send all three, each up to an hour"
+        )
 
 
 class Metering:

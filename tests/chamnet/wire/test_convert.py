@@ -75,6 +75,7 @@ DEVICE = st.builds(
     cores=tuples(UINT32),
     threads=UINT32,
     conditions=CONDITIONS,
+    monotonic_ns=st.none() | INT64,
 )
 ITEM = st.builds(
     Item, visit_id=st.text(), name=st.text(), blocks=tuples(st.text()), model=st.none() | st.binary()
