@@ -10,7 +10,7 @@ With one device there is neither thread nor queue: its lane is gone through wher
 
 import logging
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ from chamnet_host.work import Work
 if TYPE_CHECKING:
     from chamnet_host.client import DeviceClient
 
-__all__ = ["Lane", "Made", "Told", "heard"]
+__all__ = ["Lane", "Made", "Measure", "Told", "heard"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,14 @@ _BUSY_TRIES = 600
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 16.0
 _END_S = 10.0  # for lanes to end an agent each, once nobody listens
+
+
+Measure = Callable[["DeviceClient", Request, str], Iterator[Visit]]
+
+
+def measure(client: "DeviceClient", request: Request, backend: str) -> Iterator[Visit]:
+    """Yield the visits of a request as the device makes them."""
+    return client.measure(request.items, request.policy, backend=backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,7 @@ class Lane:
         cool_to_c: Temperature above which it is left to cool; None for no limit.
         backend: Backend to measure with.
         strict: Whether a device that stays hot is an error.
+        measure: Yields the visits of a request, given client and backend; another one reads a meter meanwhile.
         clock: Paces waits.
         gone: Why it was given up; None until it was.
     """
@@ -104,6 +113,7 @@ class Lane:
     cool_to_c: float | None = None
     backend: str = ""
     strict: bool = False
+    measure: Measure = measure
     clock: Clock = field(default_factory=SystemClock)
     gone: ChamNetError | None = field(default=None, init=False)
     _reconnects: int = field(default=0, init=False)
@@ -176,7 +186,7 @@ class Lane:
         what = {
             item.visit_id: (key, item.name) for item, key in zip(request.items, request.keys, strict=True)
         }
-        for visit in client.measure(request.items, request.policy, backend=self.backend):
+        for visit in self.measure(client, request, self.backend):
             key, name = what[visit.visit_id]
             yield Made(visit=visit, request=request, key=key, name=name)
 

@@ -1,4 +1,4 @@
-"""The package `monsoon` with what is documented of it, and monitors that are plugged in as a test says."""
+"""A simulated device, and the package `monsoon` with what is documented of it, and monitors plugged in as a test says."""
 
 import sys
 import time
@@ -10,6 +10,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from chamnet_agent.server import RunningAgent
+from chamnet_agent.testing import Script
+from chamnet_host.client import DeviceClient
+from tests.host.external.simulated import SPENDS_UJ, TAKES_NS
 
 HZ, MODEL = 5_000, 0x45
 
@@ -122,3 +127,19 @@ def usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Usb:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: monsoon\nVersion: 0.1.88\n")
     monkeypatch.syspath_prepend(tmp_path)
     return usb
+
+
+@pytest.fixture
+def spent(tmp_path: Path) -> Path:
+    """Return the file of what runs of the fake backend spend."""
+    file = tmp_path / "spent"
+    file.write_bytes(bytes(8))
+    return file
+
+
+@pytest.fixture
+def client(
+    start_agent: Callable[..., RunningAgent], connect: Callable[[RunningAgent], DeviceClient], spent: Path
+) -> DeviceClient:
+    """Return a client of an agent whose runs spend energy."""
+    return connect(start_agent(Script(run_ns=TAKES_NS, spends_uj=SPENDS_UJ, spent=str(spent))))
