@@ -1,11 +1,13 @@
 """`profile --energy`: what a device draws, measured in the same store as its latencies."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError, MeterError, NotProfiledError
 from chamnet.lut import EnergyBatch, EnergyTimes, choose_spread
 from chamnet.networks import Network
@@ -13,13 +15,25 @@ from chamnet.records import Component, DeviceInfo, EnergyPolicy
 from chamnet.units import Unit
 from chamnet_host.campaign import Campaign, Progress, Tally
 from chamnet_host.exploring import planned_networks
-from chamnet_host.lanes import Lane
+from chamnet_host.external.base import METERS, is_external, open_meter, told_of
+from chamnet_host.external.witness import Witness
+from chamnet_host.lanes import Lane, Measure, measure
 from chamnet_host.metered import keep_meters
 from chamnet_host.reach import KeptConnection
 from chamnet_host.serials import serial_of
 from chamnet_host.workspace import Workspace
 
-__all__ = ["ENERGY_ROUNDS", "ENERGY_ROWS", "EnergyPlan", "find_meter", "measure_energy", "plan_energy"]
+__all__ = [
+    "ENERGY_ROUNDS",
+    "ENERGY_ROWS",
+    "EnergyPlan",
+    "find_host_meter",
+    "find_meter",
+    "measure_energy",
+    "measuring",
+    "plan_energy",
+    "times_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +41,8 @@ ENERGY_ROWS, ENERGY_ROUNDS = 120, 2
 _WINDOWS = 50  # updates of the meter, as the agent has it
 _IDLES, _GUARDS = 40, 2
 _LEAST_S = 1.0
+_EXTERNAL_LEAST_S = 2.0  # a device that idles wakes up now and then, and its marker must stand out
+_EXTERNAL_GUARD_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,7 @@ def plan_energy(
     Args:
         workspace: Gives space, store and latencies.
         info: The device, as it describes itself.
-        policy: Which meter and rails; times that are left open are the agent's choice.
+        policy: Which meter and rails; times that are left open suit the meter.
         rows: Units to measure.
         rounds: Windows of each.
         networks: Measured whole; by default those of the calibration, and those that `energy build` chose.
@@ -72,7 +88,11 @@ def plan_energy(
     """
     if rows < 1 or rounds < 1:
         raise ConfigError(f"--energy-rows {rows}, --energy-rounds {rounds}: give at least 1 of each")
-    meter = find_meter(info, policy.meter, workspace.device.name)
+    meter = (
+        find_host_meter(policy.meter)
+        if is_external(policy.meter)
+        else find_meter(info, policy.meter, workspace.device.name)
+    )
     try:
         known = [Unit.parse(key) for key in workspace.table.units]
     except NotProfiledError as error:
@@ -111,7 +131,9 @@ def find_meter(info: DeviceInfo, name: str, target: str) -> Component:
     named = [meter for meter in info.meters if not name or meter.name == name]
     if name and not named:
         known = ", ".join(meter.name for meter in info.meters)
-        raise ConfigError(f"meter {name!r} is unknown to {target}; known: {known}")
+        raise ConfigError(
+            f"meter {name!r} is unknown to {target}; known: {known}; of this machine: {', '.join(METERS)}"
+        )
     for meter in named:
         if meter.why_not is None:
             return meter
@@ -121,14 +143,29 @@ def find_meter(info: DeviceInfo, name: str, target: str) -> Component:
     )
 
 
+def find_host_meter(name: str) -> Component:
+    """Return a meter of this machine.
+
+    Raises:
+        MeterError: It does not work here.
+        ConfigError: What follows its name makes no sense.
+    """
+    meter = told_of(name)
+    if meter.why_not is not None:
+        raise MeterError(f"no energy can be read: {meter.why_not}")
+    return meter
+
+
 def times_of(policy: EnergyPolicy, meter: Component) -> EnergyTimes | None:
-    """Return how long windows are, as the agent will choose; None where that is not known."""
+    """Return how long windows are, as the agent will choose, or the host for a meter of its own; None where that is not known."""
     if meter.period_s is None:
         return None
+    external = is_external(meter.name)
+    least_s, guard_s = (_EXTERNAL_LEAST_S, _EXTERNAL_GUARD_S) if external else (_LEAST_S, 0.0)
     return EnergyTimes(
-        window_s=policy.window_s or max(_WINDOWS * meter.period_s, _LEAST_S),
-        idle_s=policy.idle_s or max(_IDLES * meter.period_s, _LEAST_S),
-        guard_s=policy.guard_s or _GUARDS * meter.period_s,
+        window_s=policy.window_s or max(_WINDOWS * meter.period_s, least_s),
+        idle_s=policy.idle_s or max(_IDLES * meter.period_s, least_s),
+        guard_s=policy.guard_s or max(_GUARDS * meter.period_s, guard_s),
     )
 
 
@@ -164,20 +201,42 @@ def measure_energy(
         keep_meters(workspace.store, platform, info)
         plan = plan_energy(workspace, info, policy, rows=rows, rounds=rounds, networks=networks)
         announce(plan)
-        lane = Lane(
-            connect=connect,
-            serial=serial_of(workspace.device),
-            patience_s=workspace.device.patience_s,
-            cool_to_c=workspace.device.cool_to_c,
-            backend=platform.backend,
-        )
-        campaign = Campaign(
-            lanes=[lane],
-            store=workspace.store,
-            lut_id=workspace.measured[0],
-            digest=platform.digest,
-            progress=progress,
-        )
-        campaign.run(plan.batch)
+        with measuring(policy, plan) as how:
+            lane = Lane(
+                connect=connect,
+                serial=serial_of(workspace.device),
+                patience_s=workspace.device.patience_s,
+                cool_to_c=workspace.device.cool_to_c,
+                backend=platform.backend,
+                measure=how,
+            )
+            campaign = Campaign(
+                lanes=[lane],
+                store=workspace.store,
+                lut_id=workspace.measured[0],
+                digest=platform.digest,
+                progress=progress,
+            )
+            campaign.run(plan.batch)
     workspace.forget_table()
     return campaign.tally
+
+
+@contextmanager
+def measuring(policy: EnergyPolicy, plan: EnergyPlan) -> Iterator[Measure]:
+    """Return how a lane measures: by the device's own meter, or by one of this machine, which records meanwhile.
+
+    Raises:
+        MeterError: It does not work here.
+        ConfigError: It has no such rail.
+    """
+    times = times_of(policy, plan.meter)
+    if not is_external(policy.meter) or times is None or not plan.missing:
+        yield measure  # where nothing is missing, the device's supply is left alone
+        return
+    clock = SystemClock()
+    with (
+        closing(open_meter(policy.meter, clock=clock)) as meter,
+        Witness(meter, name=plan.meter.name, rails=policy.rails, times=times, clock=clock) as witness,
+    ):
+        yield witness.measure

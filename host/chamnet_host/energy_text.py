@@ -4,6 +4,7 @@ from typing import Any
 
 from chamnet_host.campaign import Tally
 from chamnet_host.energy_campaign import EnergyPlan
+from chamnet_host.external.base import is_external
 
 __all__ = ["announcement", "energy_body", "energy_report"]
 
@@ -13,6 +14,8 @@ def announcement(plan: EnergyPlan) -> str:
     batch, rails = plan.batch, plan.batch.policy.rails
     what = f"{len(batch.units)} units and {len(batch.networks)} networks, {batch.rounds} windows of each"
     by = f"energy by {plan.meter.name}{f' ({rails})' if rails else ''}"
+    if is_external(plan.meter.name):
+        by += f", read by this machine ({plan.meter.provider})"
     if not plan.missing:
         return f"{by}: {what} are stored already"
     left = f"{plan.missing:,} of {batch.items:,} windows" if plan.missing < batch.items else "all"

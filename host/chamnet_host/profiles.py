@@ -53,7 +53,7 @@ class DeviceProfile:
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
         governor: Clock governor of the cores while the agent runs; empty: as it is.
-        meter: Meter that `profile --energy` reads; empty: the first that works.
+        meter: Meter that `profile --energy` reads, of the device or of the host; empty: the first of the device that works.
         rails: What of it; empty: what computes, else the whole device.
         gpus: Graphics cards that compute, for the meter `nvml`.
         battery: Power supply that is the battery, for the meter of that name; empty: the agent looks for it.

@@ -142,3 +142,16 @@ def test_a_device_without_a_meter_says_which_were_tried(
     )  # fmt: skip
     assert done.returncode == 1
     assert "no energy can be read. Tried: battery: " in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("meter", "code", "says"),
+    [("recording:nowhere.csv", 1, "nowhere.csv cannot be read"), ("monsoon:high", 2, "give the volts")],
+)
+def test_a_meter_of_the_host_that_cannot_be_read_ends_it_at_once(
+    cli: Run, tmp_path: Path, meter: str, code: int, says: str
+) -> None:
+    done = cli("profile", "--space", TINY, "--energy", "--meter", meter, cwd=tmp_path, check=False)
+    assert done.returncode == code
+    assert says in done.stderr.replace("\n", " ")
+    assert "profiling" not in done.stderr

@@ -10,8 +10,16 @@ from chamnet.quantities import parse_budget
 from chamnet.records import EnergyPolicy
 from chamnet_host.campaign import Tally
 from chamnet_host.commands.deploy import build_missing
-from chamnet_host.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan, find_meter, plan_energy
+from chamnet_host.energy_campaign import (
+    ENERGY_ROUNDS,
+    ENERGY_ROWS,
+    EnergyPlan,
+    find_host_meter,
+    find_meter,
+    plan_energy,
+)
 from chamnet_host.energy_text import announcement, energy_body, energy_report
+from chamnet_host.external.base import is_external
 from chamnet_host.fleet_text import (
     COLUMNS,
     devices_json,
@@ -106,7 +114,8 @@ def profile(
         str,
         typer.Option(
             "--meter",
-            help="Meter to read; default: the first that works (`chamnet-host devices show`).",
+            help="Meter to read; default: the first of the device that works (`chamnet-host devices show`). Of this machine:"
+            " monsoon or monsoon:VOLTS, a power monitor that feeds the device; recording:FILE, what another recorder writes.",
             show_default=False,
         ),
     ] = "",
@@ -172,9 +181,8 @@ def profile(
         named = [text for text in also or () if text != "published"]
         given += read_networks(named, session.space, session.store.get(LAST_SEARCH))
         build_missing(session.device)
-        if energy:  # before minutes of measuring latencies
-            with session.connect() as client:
-                find_meter(client.describe(), wanted.meter, session.device.name)
+        if energy:
+            _check_meter(session, wanted.meter)
         note(f"profiling {session.device.name} into {db}; Ctrl-C keeps what is stored")
         with progress_bar("profile") as show:
             tally = session.profile(
@@ -193,6 +201,20 @@ def profile(
         if energy:
             measured = _measure_energy(session, wanted, energy_rows, energy_rounds)
         _report(session, tally, as_json, measured)
+
+
+def _check_meter(session: Session, name: str) -> None:
+    """Return if a meter works; asked before minutes of measuring latencies.
+
+    Raises:
+        MeterError: It does not, or none does.
+        ConfigError: There is no such meter.
+    """
+    if is_external(name):
+        find_host_meter(name)
+        return
+    with session.connect() as client:
+        find_meter(client.describe(), name, session.device.name)
 
 
 def _planned_energy(session: Session, policy: EnergyPolicy, rows: int, rounds: int) -> str:

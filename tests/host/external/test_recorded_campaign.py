@@ -1,0 +1,86 @@
+"""A campaign whose energies come from a file that another program writes meanwhile."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chamnet.clock import SystemClock
+from chamnet.lut import EnergyBatch, Store
+from chamnet.records import EnergyPolicy
+from chamnet.testing import make_platform
+from chamnet.units import Unit
+from chamnet_host.campaign import Campaign
+from chamnet_host.client import DeviceClient
+from chamnet_host.energy_campaign import EnergyPlan, find_host_meter, measuring, times_of
+from chamnet_host.energy_text import announcement
+from chamnet_host.lanes import Lane
+from tests.host.external.simulated import CONV, SPENDS_UJ, SimulatedPower
+
+LATE_S = 0.06
+PLATFORM = make_platform()
+TRIES = 4  # of a window, as the store counts them
+
+
+@contextmanager
+def recorder(file: Path, spent: Path) -> Iterator[None]:
+    """Write the simulated power, as an external recorder does, a little late."""
+    stop, power = threading.Event(), SimulatedPower(spent, SystemClock())
+
+    def record() -> None:
+        with file.open("w") as rows:
+            rows.write("time_s,power_w\n")
+            while not stop.wait(0.02):
+                middle_ns, power_w = power.since_last()
+                rows.write(f"{middle_ns / 1e9 + LATE_S:.6f},{power_w:.4f}\n")
+                rows.flush()
+
+    thread = threading.Thread(target=record, daemon=True)
+    thread.start()
+    stop.wait(0.2)  # the host wants to see that it is written
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_recording_completes_what_a_campaign_measures(
+    client: DeviceClient, spent: Path, tmp_path: Path
+) -> None:
+    @contextmanager
+    def connect() -> Iterator[DeviceClient]:
+        yield client
+
+    file = tmp_path / "power.csv"
+    policy = EnergyPolicy(meter=f"recording:{file}", window_s=0.6, idle_s=0.6, guard_s=0.08)
+    with recorder(file, spent), Store.open(tmp_path / "s.db") as store:
+        meter = find_host_meter(policy.meter)
+        batch = EnergyBatch(policy=EnergyPolicy(meter=meter.name), units=(Unit.parse(CONV),))
+        plan = EnergyPlan(batch, meter, 1.0, batch.items)
+        lut_id = store.add_platform(PLATFORM)
+        with measuring(policy, plan) as how:
+            lane = Lane(connect=connect, backend="fake", measure=how)
+            campaign = Campaign(lanes=[lane], store=store, lut_id=lut_id, digest=PLATFORM.digest)
+            for _ in range(TRIES):
+                campaign.run(batch)
+        (ok,) = [each.visit for each in store.visits(lut_id) if each.visit.status == "ok"]
+    assert ok.spans is None
+    assert ok.energy is not None
+    assert (ok.energy.meter, ok.energy.rails) == ("recording", ("power",))
+    assert ok.energy.net_mj == pytest.approx(SPENDS_UJ[CONV] / 1e3, rel=0.03)
+    assert "energy by recording, read by this machine" in announcement(plan)
+
+
+def test_windows_are_long_enough_for_a_marker(tmp_path: Path) -> None:
+    file = tmp_path / "power.csv"
+    file.write_text("time_s,power_w\n0.0,1\n0.2,1\n0.4,1\n")
+    slow = times_of(EnergyPolicy(), find_host_meter(f"recording:{file}"))
+    assert slow is not None
+    assert (slow.window_s, slow.idle_s, slow.guard_s) == pytest.approx((10.0, 8.0, 0.4))
+    file.write_text("time_s,power_w\n0.0,1\n0.001,1\n0.002,1\n")
+    fast = times_of(EnergyPolicy(), find_host_meter(f"recording:{file}"))
+    assert fast is not None
+    assert (fast.window_s, fast.idle_s, fast.guard_s) == (2.0, 2.0, 0.2)
