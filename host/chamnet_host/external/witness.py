@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _MARGIN_NS = 250_000_000  # that clocks may be off by, beyond what the exchange of times leaves open: readings come late
 _FLANK_S = 2.0
+_LATEST_NS = 500_000_000  # that a visit may arrive after it ended; a device that slept meanwhile seems later by as much
 _MOST_POINTS = 1_000_000  # a quarter of an hour of updates every ms, 24 MB
 _TRIES = 2  # requests on end without a marker that is seen, until it is taken for missing
 
@@ -80,8 +81,9 @@ class Witness:
             meter=EXTERNAL_METER, window_s=times.window_s, idle_s=times.idle_s, guard_s=times.guard_s
         )
         for visit in client.measure(request.items, replace(request.policy, energy=energy), backend=backend):
+            arrived_ns = self._clock.now_ns()
             self._heed(visit)
-            yield visit if visit.spans is None else self._completed(visit, visit.spans, clocks)
+            yield visit if visit.spans is None else self._completed(visit, visit.spans, clocks, arrived_ns)
 
     def _heed(self, visit: Visit) -> None:
         if visit.conditions.charging and not self._warned:
@@ -90,8 +92,9 @@ class Witness:
                 "the device says that it is being charged: take it off its cable, unless all that feeds it is measured"
             )
 
-    def _completed(self, visit: Visit, spans: EnergySpans, clocks: "_Clocks") -> Visit:
+    def _completed(self, visit: Visit, spans: EnergySpans, clocks: "_Clocks", arrived_ns: int) -> Visit:
         try:
+            clocks.check(spans.after_ns[1], arrived_ns)
             energy = self._energy(spans, clocks)
         except MeterInterruptedError as error:
             return replace(visit, status="cancelled", message=str(error), spans=None)
@@ -160,6 +163,15 @@ class _Clocks:
     @property
     def most_ns(self) -> int:
         return self.offset.uncertainty_ns + _MARGIN_NS
+
+    def check(self, ended_ns: int, arrived_ns: int) -> None:
+        """Refuse what ended longer ago than it takes to arrive: a monotonic clock stands still while its device sleeps."""
+        late_ns = arrived_ns - ended_ns - self.offset_ns
+        if late_ns > self.offset.uncertainty_ns + _LATEST_NS:
+            raise MeterInterruptedError(
+                f"the visit came {late_ns / 1e9:.2g} s after it ended by the device's clock: the device slept meanwhile (keep"
+                " its screen on), or the network is slow"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,7 +14,8 @@ from chamnet.clock import SystemClock
 from chamnet.energy import Rail, Reading
 from chamnet.errors import ConfigError, MeterError
 from chamnet.lut import EnergyTimes, Request
-from chamnet.records import Component, EnergyPolicy, Item, Policy, Visit
+from chamnet.records import Component, DeviceInfo, EnergyPolicy, EnergySpans, Item, Policy, Visit
+from chamnet.testing import make_device
 from chamnet_host.client import DeviceClient
 from chamnet_host.external.clocks import offset_of
 from chamnet_host.external.witness import Witness
@@ -100,6 +104,29 @@ def test_what_feeds_another_device_shows_no_marker(client: DeviceClient, spent: 
         pytest.raises(MeterError, match=r"the marker is not seen.*between this device and its supply"),
     ):
         measured(by, client, POINT)
+
+
+class Sleeper:
+    """A device whose clock stood still for two seconds between its answers and the end of a window."""
+
+    def describe(self) -> DeviceInfo:
+        return replace(make_device("fake"), monotonic_ns=time.monotonic_ns())
+
+    def measure(self, items: Sequence[Item], policy: Policy, **_: object) -> Iterator[Visit]:
+        end_ns = time.monotonic_ns() - 2_000_000_000
+        edges_ns = [end_ns - i * 100_000_000 for i in range(5, -1, -1)]
+        spin, before, window, after = pairwise(edges_ns[1:])
+        spans = EnergySpans(window_ns=window, before_ns=before, after_ns=after, spin_ns=spin, calls=1)
+        yield Visit(visit_id=items[0].visit_id, status="ok", spans=spans)
+
+
+def test_a_device_that_slept_is_measured_again(spent: Path) -> None:
+    request = Request(Policy(mode="energy"), (Item(visit_id="a", blocks=(CONV,)),), "unit", (CONV,))
+    with witness(spent) as by:
+        (visit,) = by.measure(cast(DeviceClient, Sleeper()), request, "fake")
+    assert visit.status == "cancelled"
+    assert visit.energy is visit.spans is None
+    assert "keep its screen on" in visit.message
 
 
 def test_the_offset_of_clocks_is_as_sure_as_the_answer_was_fast(client: DeviceClient) -> None:
