@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
@@ -15,6 +16,10 @@ from chamnet_agent.testing import Script, install_fake_backend
 from chamnet_host.client import DeviceClient
 
 pytest_plugins = ["adbd_fixtures"]
+
+# A busy machine is slow, and no example is wrong for it.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 AgentStarter = Callable[..., RunningAgent]
 
