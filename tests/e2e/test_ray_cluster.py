@@ -1,10 +1,13 @@
 """A build on a Ray cluster whose node is lost in the middle: nothing is lost, nothing is trained twice."""
 
+import contextlib
+import os
+import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,17 @@ pytest.importorskip("ray")
 pytest.importorskip("sklearn")
 from chamnet.train.trainer import train
 from chamnet_host.executors.ray import RayExecutor
+from tests.e2e.test_kill import children
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     # Ray's cluster for tests drops the Popen of a node's reaper, which ends when its node does.
     pytest.mark.filterwarnings("ignore:.*subprocess .* is still running:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:.*Popen.__del__:pytest.PytestUnraisableExceptionWarning"),
 ]
 
+_STARTS = 3
 SPACE = load_space("chamnet-mobile-28")
 GRID = unit_grid(SPACE)
 RECIPE = Recipe.from_dict(
@@ -63,18 +68,42 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # not 15, which starves on a busy machine
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback
-        from ray._private import services
-        from ray.cluster_utils import Cluster
-
-        # Ray gives up on a node after 30 s, which a busy machine may need.
-        patch.setattr(services, "get_node", partial(services.get_node_with_retry, timeout_s=100))
-        running = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        patch.setenv("RAY_agent_register_timeout_ms", "100000")  # of 30 s, after which a node ends itself
+        running = _started(Path(folder))
         try:
-            for _ in range(2):
-                running.add_node(num_cpus=1)
             yield running
         finally:
             running.shutdown()
+
+
+def _started(folder: Path) -> Any:
+    """Return a cluster; a node that does not start, which happens on busy machines, is tried again."""
+    from ray.cluster_utils import Cluster
+
+    for attempts_left in reversed(range(_STARTS)):
+        before = set(children(os.getpid()))
+        try:
+            running = Cluster(
+                initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+            )
+            for _ in range(2):
+                running.add_node(num_cpus=1)
+        except Exception:
+            sys.stderr.write(_last_words(folder))
+            for pid in set(children(os.getpid())) - before:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if not attempts_left:
+                raise
+        else:
+            return running
+    raise AssertionError("unreachable")
+
+
+def _last_words(folder: Path) -> str:
+    """Return the last lines of what Ray's processes wrote, for whoever reads why a test failed."""
+    logs = (file for file in folder.rglob("logs/*") if file.is_file() and file.stat().st_size)
+    return "\n".join(f"== {file.name}\n{file.read_text(errors='replace')[-800:]}" for file in sorted(logs))
 
 
 class Killer(threading.Thread):
