@@ -89,8 +89,8 @@ def test_an_imported_table_needs_no_profile_to_be_searched(
     ask: Ask, cli: Run, profiled: Path, tmp_path: Path
 ) -> None:
     ask("lut", "export", tmp_path / "t.csv", cwd=profiled)
-    ask("lut", "import", tmp_path / "t.csv", "--as", "pixel", cwd=tmp_path)
-    assert ask("search", "-b", "20ms", "--space", TINY, cwd=tmp_path)["target"] == "pixel"
+    ask("lut", "import", tmp_path / "t.csv", "--as", "lent-phone", cwd=tmp_path)
+    assert ask("search", "-b", "20ms", "--space", TINY, cwd=tmp_path)["target"] == "lent-phone"
     done = cli("verify", "best", cwd=tmp_path, check=False)
     assert (done.returncode, "is an imported table" in done.stderr) == (2, True)
 
