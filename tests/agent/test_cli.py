@@ -124,7 +124,7 @@ def test_the_worker_dies_with_a_server_that_is_shot(start: Start, tmp_path: Path
     process = start()
     worker, _ = busy_worker(tmp_path / "state", process)
     process.kill()
-    assert eventually(lambda: not alive(worker), within_s=2)
+    assert eventually(lambda: not alive(worker), within_s=10)
 
 
 def test_closing_stdin_ends_everything(start: Start, tmp_path: Path) -> None:
