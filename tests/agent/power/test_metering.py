@@ -1,5 +1,6 @@
 """Energy as a host is told it: a real server and worker, a real meter on files of a simulated sensor, in real time."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from chamnet_host.client import DeviceClient
 CONV = "conv:f32:1x8x4x4:o8:k3"
 POINT = "conv:f32:1x8x4x4:o8"
 POOL = "gap:f32:1x8x4x4:o8"
-IDLE_W = 2.0
+IDLE_W, RIPPLE_W, RIPPLE = 2.0, 0.02, 2 * math.pi * 1.3  # idling devices are never quite steady
 SPENDS_UJ = {CONV: 6_000.0, POINT: 1_500.0, POOL: 4.0}  # 3, 1.5 W, and next to nothing
 TAKES_NS = {CONV: (2_000_000,), POINT: (1_000_000,), POOL: (1_000_000,)}
 TIMES = EnergyPolicy(meter="rapl", window_s=0.8, idle_s=0.8, guard_s=0.05)
@@ -37,7 +38,9 @@ class Spent:
         self._spent = shared_float(file)
 
     def energy_uj(self, start_ns: int, end_ns: int) -> float:
-        return IDLE_W * (end_ns - start_ns) / 1e3 + self._spent[0]
+        seconds = (end_ns - start_ns) / 1e9
+        rippled_j = RIPPLE_W * (1 - math.cos(RIPPLE * seconds)) / RIPPLE
+        return 1e6 * (IDLE_W * seconds + rippled_j) + self._spent[0]
 
     def reset_after(self, spent_uj: float) -> None:
         """Take back all and more once so much was spent: the counter falls."""
