@@ -139,7 +139,6 @@ def test_a_lost_node_costs_no_training(cluster: Any, tmp_path: Path) -> None:
                 done = Build(plan, trainings).run(executor)
             finally:
                 killer.stop()
-            assert executor.slots == 1
         rows = store.query("SELECT network, dataset, recipe, seed, status FROM training")
         assert trainings.read() == done
     assert len(killer.cut) == 2
