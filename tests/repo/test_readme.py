@@ -42,7 +42,9 @@ def test_commands_and_options_exist(command: list[str]) -> None:
 
     from chamnet_host.app import make_app
 
-    names = [word for word in command[1:3] if word.isalpha()][: 2 if command[1] in ("lut", "accuracy") else 1]
+    names = [word for word in command[1:3] if word.isalpha()][
+        : 2 if command[1] in ("devices", "lut", "accuracy", "energy", "space") else 1
+    ]
     done = typer.testing.CliRunner().invoke(make_app(), [*names, "--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
     for option in (word for word in command if word.startswith("--")):
