@@ -6,6 +6,7 @@ the budget by the predictor itself; of all networks that the searches came near,
 proof of each search holds for the sums it was given, not for the predictor.
 """
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _ROUNDS = 10
 _SETTLED = 1e-3  # relative change of the factor below which the next answer is the same
 _STRICTER = 1.005  # for each answer that did not keep the budget
+_SWEPT = 6  # searches besides, over all factors that networks needed
 _NEAR = 24  # networks looked at in each search: the answer, and those that come close to it
 
 Find = Callable[[Scope, tuple[Constraint, ...], int], SearchResult]
@@ -73,26 +75,36 @@ def search_corrected(
     """
     energy = workspace.require_energy()
     limit_mj = next(each.limit for each in constraints if each.metric.name == "energy_mj")
-    best: _Met | None = None
-    needed_mj = math.nan
-    steps = _Steps(scope.energy_factor)
-    searches = 0
+    met: list[_Met] = []
+
+    def look_near(factor: float) -> _Met:
+        """Search sums times a factor; keep what was met, and return the answer."""
+        part = scope.with_energy(factor)
+        result = find(part, tuple(_moved(part, each) for each in constraints), _NEAR)
+        found = [_met(energy, scope, row, result) for row in (result.levels, *_rows(result.others))]
+        log.info("energy by its sum times %.4f: %s needs %.4f mJ", factor, result.genome, found[0].needed_mj)
+        met.extend(found)
+        return found[0]
+
+    steps, searches, needed_mj = _Steps(scope.energy_factor), 0, math.nan
     while searches < _ROUNDS and not steps.are_settled:
         searches += 1
-        part = scope.with_energy(steps.factor)
         try:
-            result = find(part, tuple(_moved(part, each) for each in constraints), _NEAR)
+            answer = look_near(steps.factor)
         except InfeasibleBudgetError:
             if steps.failed is None:
                 raise
             steps.strict()
         else:
-            met = [_met(energy, scope, row, result) for row in (result.levels, *_rows(result.others))]
-            kept = [each for each in met if each.needed_mj <= limit_mj]
-            best = max((*([best] if best else []), *kept), key=lambda each: each.accuracy, default=None)
-            needed_mj = met[0].needed_mj
-            log.info("energy by its sum times %.4f: %s needs %.4f mJ", steps.factor, result.genome, needed_mj)
-            steps.answered(met[0].needed_mj / met[0].lut_mj, keeps=needed_mj <= limit_mj)
+            needed_mj = answer.needed_mj
+            steps.answered(needed_mj / answer.lut_mj, keeps=needed_mj <= limit_mj)
+    ratios = [each.needed_mj / each.lut_mj for each in met]
+    for factor in np.geomspace(min(ratios), max(ratios), _SWEPT):  # networks that need less than their like
+        searches += 1
+        with contextlib.suppress(InfeasibleBudgetError):
+            look_near(float(factor))
+    kept = [each for each in met if each.needed_mj <= limit_mj]
+    best = max(kept, key=lambda each: each.accuracy, default=None)
     if best is None:
         raise InfeasibleBudgetError(
             f"budget {format_amount('energy_mj', limit_mj)}: {searches} searches found no network that keeps it by"
