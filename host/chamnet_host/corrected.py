@@ -111,8 +111,7 @@ def search_corrected(
             f" {energy.chosen}; the last one needs {format_amount('energy_mj', needed_mj, round_up=True)}; raise the budget"
         )
     (genome,) = scope.space.genomes(best.levels)
-    near = [each for each in _rows(best.result.others) if (each != best.levels).any()]
-    others = [row for row in near if _met(energy, scope, row, best.result).needed_mj <= limit_mj]
+    others = [each.levels for each in kept if each.result is best.result and each is not best]
     honest = replace(
         best.result,
         genome=genome,
