@@ -75,6 +75,9 @@ def _timed(meter: Component, settings: MeterSettings) -> Component:
     if meter.why_not is not None:
         return meter
     try:
+        always_s = getattr(load_meter(meter.name), "period_s", None)
+        if isinstance(always_s, float):  # then it need not be opened, which starts a recording of some
+            return replace(meter, period_s=always_s)
         opened = open_meter(meter.name, settings)
     except (MeterError, ConfigError) as error:  # it works no more than it did a moment ago
         return replace(meter, why_not=str(error))
