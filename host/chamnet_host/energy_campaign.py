@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,9 +38,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ENERGY_ROWS, ENERGY_ROUNDS = 120, 2
-_WINDOWS = 50  # updates of the meter, as the agent has it
-_IDLES, _GUARDS = 40, 2
-_LEAST_S = 1.0
 _EXTERNAL_LEAST_S = 2.0  # a device that idles wakes up now and then, and its marker must stand out
 _EXTERNAL_GUARD_S = 0.2
 
@@ -103,13 +100,7 @@ def plan_energy(
     units = sorted((unit for unit in known if unit.key in grid), key=lambda unit: unit.key)
     latency_ms = np.array([workspace.table.units[unit.key].latency_ms for unit in units])
     batch = EnergyBatch(
-        policy=EnergyPolicy(
-            meter=meter.name,
-            rails=policy.rails,
-            window_s=policy.window_s,
-            idle_s=policy.idle_s,
-            guard_s=policy.guard_s,
-        ),
+        policy=replace(policy, meter=meter.name),
         units=tuple(choose_spread(units, rows, latency_ms)),
         networks=tuple(planned_networks(workspace) if networks is None else networks),
         rounds=rounds,
@@ -160,13 +151,9 @@ def times_of(policy: EnergyPolicy, meter: Component) -> EnergyTimes | None:
     """Return how long windows are, as the agent will choose, or the host for a meter of its own; None where that is not known."""
     if meter.period_s is None:
         return None
-    external = is_external(meter.name)
-    least_s, guard_s = (_EXTERNAL_LEAST_S, _EXTERNAL_GUARD_S) if external else (_LEAST_S, 0.0)
-    return EnergyTimes(
-        window_s=policy.window_s or max(_WINDOWS * meter.period_s, least_s),
-        idle_s=policy.idle_s or max(_IDLES * meter.period_s, least_s),
-        guard_s=policy.guard_s or max(_GUARDS * meter.period_s, guard_s),
-    )
+    least = {"least_s": _EXTERNAL_LEAST_S, "guard_s": _EXTERNAL_GUARD_S} if is_external(meter.name) else {}
+    filled = policy.filled(meter.period_s, **least)
+    return EnergyTimes(window_s=filled.window_s, idle_s=filled.idle_s, guard_s=filled.guard_s)
 
 
 def measure_energy(

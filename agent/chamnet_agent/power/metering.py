@@ -15,9 +15,6 @@ from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 
 __all__ = ["Metering", "check_external", "usual_meter"]
 
-_WINDOW_PERIODS, _WINDOW_LEAST_S = 50, 1.0  # updates of a meter in a window: 2 % of error at most
-_IDLE_PERIODS, _IDLE_LEAST_S = 40, 1.0  # four stretches of ten updates, whose spread is the noise
-_GUARD_PERIODS, _GUARD_LEAST_S = 2, 0.02
 _OBSERVED_PERIODS, _OBSERVED_S = 12, 0.5  # to see how often a meter is really updated
 _LONGEST_S = 3_600.0
 
@@ -78,13 +75,7 @@ class Metering:
             meter.close()
             raise
         period_s = meter.period_s if min(times) > 0 else _observed_s(meter, clock)
-        self.times = EnergyPolicy(
-            meter=name,
-            rails=",".join(self._rails),
-            window_s=wanted.window_s or max(_WINDOW_PERIODS * period_s, _WINDOW_LEAST_S),
-            idle_s=wanted.idle_s or max(_IDLE_PERIODS * period_s, _IDLE_LEAST_S),
-            guard_s=wanted.guard_s or max(_GUARD_PERIODS * period_s, _GUARD_LEAST_S),
-        )
+        self.times = replace(wanted, meter=name, rails=",".join(self._rails)).filled(period_s)
         self._recorder = Recorder(meter, clock=clock)
         self._period_s = period_s
 
