@@ -23,7 +23,7 @@ pytest.importorskip("ray")
 pytest.importorskip("sklearn")
 from chamnet.train.trainer import train
 from chamnet_host.executors.ray import RayExecutor
-from tests.e2e.test_kill import children
+from tests.e2e.test_kill import alive, children
 
 pytestmark = [
     pytest.mark.e2e,
@@ -107,24 +107,58 @@ def _last_words(folder: Path) -> str:
 
 
 class Killer(threading.Thread):
-    """Kills a node once both nodes are in the middle of a training; `cut` names the trainings that ran then."""
+    """Kills a node once both nodes are in the middle of a training; `cut` names the trainings that ran then.
+
+    Trainings that start far apart on a busy machine would miss each other, so each is stopped when it starts, and
+    goes on, alone, up to its first checkpoint.
+    """
 
     def __init__(self, cluster: Any, scratch: Path) -> None:
         super().__init__()
         self._cluster, self._scratch = cluster, scratch
         self._given_up = threading.Event()
+        self._seen: set[int] = set()
         self.cut: set[str] = set()
 
     def run(self) -> None:
-        while len(running := sorted(self._scratch.glob("*.pt"))) < 2:
-            if self._given_up.wait(0.05):
-                return
-        self.cut = {path.stem for path in running}
-        self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)
+        while not self._given_up.is_set() and not self.cut:
+            pair = [self._stopped_at_start(), self._stopped_at_start()]
+            if all(self._stopped_at_checkpoint(pid, number) for number, pid in enumerate(pair, start=1)):
+                self.cut = self._middle()
+                self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)
+            for pid in pair:
+                _send(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self._given_up.set()
         self.join()
+
+    def _middle(self) -> set[str]:
+        return {path.stem for path in self._scratch.glob("*.pt")}
+
+    def _stopped_at_start(self) -> int:
+        """Return the process of the next training that starts, stopped; 0 where none does any more."""
+        while not self._given_up.wait(0.02):
+            for pid, text in children(os.getpid()).items():
+                if "ray::chamnet_training" in text and pid not in self._seen:
+                    self._seen.add(pid)
+                    _send(pid, signal.SIGSTOP)
+                    return pid
+        return 0
+
+    def _stopped_at_checkpoint(self, pid: int, number: int) -> bool:
+        """Let a training go on until there are so many checkpoints; return whether there came to be."""
+        _send(pid, signal.SIGCONT)
+        while alive([pid]) and len(self._middle()) < number and not self._given_up.wait(0.005):
+            pass
+        _send(pid, signal.SIGSTOP)
+        return len(self._middle()) == number
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if pid:
+            os.kill(pid, number)
 
 
 def test_a_lost_node_costs_no_training(cluster: Any, tmp_path: Path) -> None:
