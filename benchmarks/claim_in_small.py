@@ -37,8 +37,8 @@ from chamnet.space import Levels, SearchSpace, draw_tilted
 from chamnet.space.qmc import imbalanced_qmc
 from chamnet.train import Job, load_recipe
 from chamnet_host.accuracies import scratch_folder
-from chamnet_host.executors import LocalExecutor
 from chamnet_host.session import Session
+from chamnet_host.training.executors import LocalExecutor
 
 SPACE, PREDICTOR, DATASET, RECIPE = "chamnet-mobile-28", "fashion", "fashion-mnist", "fashion-quick"
 MACS = (3e5, 4e6)

@@ -34,7 +34,7 @@ from common import options, pin, write
 from chamnet.quantities import Budget
 from chamnet.search import Constraint, ExactSearch, Metric, Problem, SearchSettings, evolve
 from chamnet.space import Levels
-from chamnet_host.scope import Scope
+from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
 
 FloatArray = npt.NDArray[np.float64]

@@ -29,7 +29,7 @@ from chamnet.search import (
     evolve,
     pareto_front,
 )
-from chamnet_host.scope import Scope
+from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
 
 BUDGETS = 8

@@ -18,7 +18,7 @@ from chamnet.ops import DType
 from chamnet.predictors import AccuracyPredictor
 from chamnet.quantities import Budget
 from chamnet.search import Constraint, ExactSearch, Metric
-from chamnet_host.scope import Scope
+from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
 
 Made = TypeVar("Made")

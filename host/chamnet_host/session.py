@@ -20,16 +20,16 @@ from chamnet.networks import Network
 from chamnet.records import EnergyPolicy
 from chamnet.search import SearchSettings, SolverChoice
 from chamnet.units import Granularity
-from chamnet_host.answer import Answer, search
-from chamnet_host.campaign import Campaign, Progress, Tally
-from chamnet_host.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan, measure_energy
-from chamnet_host.fleet import Member, compare, meet, reached_all
-from chamnet_host.fleet_text import differing_text
-from chamnet_host.lanes import Lane
-from chamnet_host.planner import batches, default_granularity, find_effort, walks_through
+from chamnet_host.devices.serials import devices_of
+from chamnet_host.measuring.campaign import Campaign, Progress, Tally
+from chamnet_host.measuring.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan, measure_energy
+from chamnet_host.measuring.fleet import Member, compare, meet, reached_all
+from chamnet_host.measuring.lanes import Lane
+from chamnet_host.measuring.planner import batches, default_granularity, find_effort, walks_through
+from chamnet_host.measuring.verification import Verification, verify
 from chamnet_host.prediction import Prediction, predict
-from chamnet_host.serials import devices_of
-from chamnet_host.verification import Verification, verify
+from chamnet_host.searching.answer import Answer, search
+from chamnet_host.texts.fleet import differing_text
 from chamnet_host.workspace import Workspace
 
 __all__ = ["Session"]

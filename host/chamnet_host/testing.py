@@ -11,7 +11,7 @@ from chamnet.errors import ConfigError, DeviceError, DeviceUnreachableError
 from chamnet.networks import Architecture, Stage
 from chamnet.train import Job, Recipe
 from chamnet_host.client import DeviceClient
-from chamnet_host.executors.base import Executor
+from chamnet_host.training.executors.base import Executor
 from chamnet_host.transport.base import Transport
 from chamnet_host.transport.shell import DeviceShell, Upload
 

@@ -30,10 +30,10 @@ from chamnet.space import CostTables, SearchSpace, UnitGrid, load_space, unit_gr
 from chamnet.units import Granularity, Unit
 from chamnet_host.accuracies import load_predictor
 from chamnet_host.derived import kept_energy, kept_energy_table, kept_latency, kept_tables
+from chamnet_host.devices.reach import connect
+from chamnet_host.devices.serials import with_serial
 from chamnet_host.metered import held_networks, no_energy
 from chamnet_host.profiles import DeviceProfile, find_profile
-from chamnet_host.reach import connect
-from chamnet_host.serials import with_serial
 
 if TYPE_CHECKING:
     from chamnet_host.client import DeviceClient

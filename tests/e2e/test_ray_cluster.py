@@ -17,12 +17,12 @@ from chamnet.lut import Store
 from chamnet.predictors.trainings import TrainingLog
 from chamnet.space import load_space, unit_grid
 from chamnet.train import Job, Recipe
-from chamnet_host.building import Build, BuildPlan, Until
+from chamnet_host.training.building import Build, BuildPlan, Until
 
 pytest.importorskip("ray")
 pytest.importorskip("sklearn")
 from chamnet.train.trainer import train
-from chamnet_host.executors.ray import RayExecutor
+from chamnet_host.training.executors.ray import RayExecutor
 from tests.e2e.test_kill import alive, children
 
 pytestmark = [

@@ -10,7 +10,7 @@ from machine_bundle import binds, make_bundle
 
 from chamnet_host.bundles.downloads import default_cache
 from chamnet_host.bundles.recipe import Recipe
-from chamnet_host.campaign import Tally
+from chamnet_host.measuring.campaign import Tally
 from chamnet_host.session import Session
 
 pytestmark = [

@@ -4,7 +4,7 @@ import pytest
 
 from chamnet.networks import find, load_all
 from chamnet_host.breakdown import break_down, stage_names
-from chamnet_host.breakdown_page import breakdown_html
+from chamnet_host.pages.breakdown import breakdown_html
 from chamnet_host.prediction import Prediction
 
 # MACs in millions of stem, stages 1 to 7, head and classifier: section 7.2 of the ChamNet fact sheet

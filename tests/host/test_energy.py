@@ -15,12 +15,12 @@ from chamnet.networks import Network
 from chamnet.records import Component
 from chamnet.space import load_space
 from chamnet.testing import make_device, make_visit
-from chamnet_host.answer import search
 from chamnet_host.breakdown import break_down
-from chamnet_host.exploring import choose_networks, planned_networks
-from chamnet_host.front import find_front
+from chamnet_host.measuring.exploring import choose_networks, planned_networks
 from chamnet_host.metered import keep_meters
-from chamnet_host.scope import Scope
+from chamnet_host.searching.answer import search
+from chamnet_host.searching.front import find_front
+from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
 from chamnet_host.tablefile import export_visits, import_visits
 

@@ -17,11 +17,11 @@ from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import running
 from chamnet_agent.testing import Script, install_fake_backend
-from chamnet_host.campaign import Tally
-from chamnet_host.planner import batches, find_effort, fitted_effort
+from chamnet_host.measuring.campaign import Tally
+from chamnet_host.measuring.planner import batches, find_effort, fitted_effort
+from chamnet_host.measuring.validation import draw_networks, validate
 from chamnet_host.session import Session
 from chamnet_host.subjects import published_networks
-from chamnet_host.validation import draw_networks, validate
 
 DATA = Path(__file__).parents[1] / "data"
 TINY, SMALL = str(DATA / "tiny-mobile.toml"), str(DATA / "small-mobile.toml")

@@ -21,11 +21,11 @@ from chamnet_host.accuracies import (
     shipped_tables,
     write_trainings,
 )
-from chamnet_host.accuracy_page import accuracy_html
-from chamnet_host.accuracy_text import learning_table, quality_table, report_predictor
 from chamnet_host.commands.accuracy_build import build
 from chamnet_host.options import DB, SPACE, AsJson, Db, Predictor, Seed, SpaceName, check_one_of
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
+from chamnet_host.pages.accuracy import accuracy_html
+from chamnet_host.texts.accuracy import learning_table, quality_table, report_predictor
 
 __all__ = ["app"]
 

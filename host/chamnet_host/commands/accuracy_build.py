@@ -14,11 +14,11 @@ from chamnet.space import load_space, unit_grid
 from chamnet.space.qmc import SUBSPACES
 from chamnet.train import load_recipe
 from chamnet_host.accuracies import check_name, keep_predictor, scratch_folder
-from chamnet_host.accuracy_text import report_predictor
-from chamnet_host.building import Build, BuildPlan, State, Until
-from chamnet_host.executors import open_executor
 from chamnet_host.options import DB, AsJson, Dataset, Db, Device, RecipeName, Seed, check_one_of
 from chamnet_host.output import note, print_json, progress_bar
+from chamnet_host.texts.accuracy import report_predictor
+from chamnet_host.training.building import Build, BuildPlan, State, Until
+from chamnet_host.training.executors import open_executor
 
 __all__ = ["build"]
 

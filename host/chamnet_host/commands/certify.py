@@ -29,7 +29,7 @@ def certify(
     the folder `agent` to the device, start `chamnet-agent serve --host ADDRESS --port 8799 --tls agent` there, and write
     `tls = "certificates/host"` and the token file into a device profile. Needs chamnet\\[tls].
     """
-    from chamnet_host.certificates import make_certificates
+    from chamnet_host.transport.certificates import make_certificates
 
     end = make_certificates(output, days=days)
     if as_json:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from chamnet.quantities import format_count
-from chamnet_host.comparison import Compared, Comparison, compare
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -20,6 +19,7 @@ from chamnet_host.options import (
     Target,
 )
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
+from chamnet_host.searching.comparison import Compared, Comparison, compare
 from chamnet_host.session import Session
 
 __all__ = ["register"]

@@ -10,10 +10,10 @@ import typer
 from chamnet.clock import SystemClock
 from chamnet.errors import DeviceBusyError
 from chamnet.quantities import ns_to_ms
+from chamnet_host.devices.serials import with_serial
 from chamnet_host.options import AsJson, Deployed, Profiles, Serial
 from chamnet_host.output import note, print_json, print_text, progress_bar
 from chamnet_host.profiles import DeviceProfile, find_profile
-from chamnet_host.serials import with_serial
 
 if TYPE_CHECKING:
     from chamnet_host.transport.remote_agent import RemoteAgent

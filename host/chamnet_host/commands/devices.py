@@ -10,10 +10,10 @@ import typer
 
 from chamnet.errors import ChamNetError, ConfigError
 from chamnet.records import DeviceInfo
+from chamnet_host.devices.reach import connect
 from chamnet_host.options import AsJson, Profiles
 from chamnet_host.output import note, print_json, print_table, print_text
 from chamnet_host.profiles import DeviceProfile, find_profile, shipped_profiles
-from chamnet_host.reach import connect
 
 __all__ = ["app"]
 
@@ -101,7 +101,7 @@ def init(
     Examples: `chamnet-host devices init`, `chamnet-host devices init --serial 192.168.0.7:5555`,
     `chamnet-host devices init --ssh pi@raspberrypi.local`
     """
-    from chamnet_host.survey import Reached, profile_text, survey
+    from chamnet_host.devices.survey import Reached, profile_text, survey
     from chamnet_host.transport.choice import reached
 
     if ssh and serial:

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import typer
 
+from chamnet_host.devices.serials import with_serial
 from chamnet_host.options import AsJson, Deployed, Profiles, Serial
 from chamnet_host.output import print_json, print_table
 from chamnet_host.profiles import find_profile
-from chamnet_host.serials import with_serial
 
 __all__ = ["register"]
 
@@ -27,7 +27,7 @@ def doctor(
     Example: `chamnet-host doctor --target pixel`
     """
     from chamnet_host.bundles.recipe import Recipe
-    from chamnet_host.checkup import check_up
+    from chamnet_host.devices.checkup import check_up
     from chamnet_host.transport.choice import reached
 
     device = with_serial(find_profile(target, profiles), serial)

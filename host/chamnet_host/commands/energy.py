@@ -7,7 +7,7 @@ import typer
 
 from chamnet.lut import EnergyTable, metered_by
 from chamnet.predictors.energy import ENERGY_MODELS, EnergyPredictor
-from chamnet_host.exploring import choose_networks
+from chamnet_host.measuring.exploring import choose_networks
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName, Target
 from chamnet_host.output import note, print_json, print_table, print_text
 from chamnet_host.session import Session

@@ -9,7 +9,6 @@ import typer
 from chamnet.errors import NotProfiledError
 from chamnet.quantities import format_count
 from chamnet_host.breakdown import Breakdown, Share, break_down
-from chamnet_host.breakdown_page import breakdown_html
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -23,6 +22,7 @@ from chamnet_host.options import (
     Target,
 )
 from chamnet_host.output import print_json, print_table, print_text, write_text
+from chamnet_host.pages.breakdown import breakdown_html
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, read_networks
 

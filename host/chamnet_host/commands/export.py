@@ -10,14 +10,14 @@ import typer
 from chamnet.errors import ConfigError
 from chamnet.networks import Network
 from chamnet.space import load_space
-from chamnet_host.exports import FORMATS, facts_path, trained_network, write_random, write_trained
 from chamnet_host.options import DB, SPACE, AsJson, Db, Seed, SpaceName
 from chamnet_host.output import print_json, print_text, progress_bar
 from chamnet_host.subjects import is_published, read_network
+from chamnet_host.training.exports import FORMATS, facts_path, trained_network, write_random, write_trained
 
 if TYPE_CHECKING:
     from chamnet.train.trainer import Trained
-    from chamnet_host.export_check import Verdict
+    from chamnet_host.training.export_check import Verdict
 
 __all__ = ["register"]
 
@@ -108,7 +108,7 @@ def _export_trained(
     if check is None:
         write_trained(trained, weights, output, form=form)
     else:
-        from chamnet_host.export_check import check_classes, check_export
+        from chamnet_host.training.export_check import check_classes, check_export
 
         dataset = load_dataset(check)
         check_classes(trained, dataset)

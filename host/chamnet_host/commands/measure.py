@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from chamnet.errors import ConfigError
+from chamnet_host.measuring.verification import measure_model
 from chamnet_host.options import DB, AsJson, Backend, Db, Profiles, Serial, Target
 from chamnet_host.output import print_json, print_text, progress_bar
 from chamnet_host.session import Session
-from chamnet_host.verification import measure_model
 
 __all__ = ["register"]
 

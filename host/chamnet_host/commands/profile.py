@@ -8,9 +8,11 @@ from chamnet.errors import BudgetError, ConfigError, NotProfiledError
 from chamnet.lut import EFFORTS, Effort
 from chamnet.quantities import parse_budget
 from chamnet.records import EnergyPolicy
-from chamnet_host.campaign import Tally
 from chamnet_host.commands.deploy import build_missing
-from chamnet_host.energy_campaign import (
+from chamnet_host.devices.serials import with_serial
+from chamnet_host.external.base import is_external
+from chamnet_host.measuring.campaign import Tally
+from chamnet_host.measuring.energy_campaign import (
     ENERGY_ROUNDS,
     ENERGY_ROWS,
     EnergyPlan,
@@ -18,17 +20,7 @@ from chamnet_host.energy_campaign import (
     find_meter,
     plan_energy,
 )
-from chamnet_host.energy_text import announcement, energy_body, energy_report
-from chamnet_host.external.base import is_external
-from chamnet_host.fleet_text import (
-    COLUMNS,
-    devices_json,
-    devices_rows,
-    differing_text,
-    lost_text,
-    shares_text,
-    unsure_text,
-)
+from chamnet_host.measuring.planner import find_effort, fitted_effort
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -45,10 +37,18 @@ from chamnet_host.options import (
     Threads,
 )
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar
-from chamnet_host.planner import find_effort, fitted_effort
-from chamnet_host.serials import with_serial
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, published_networks, read_networks
+from chamnet_host.texts.energy import announcement, energy_body, energy_report
+from chamnet_host.texts.fleet import (
+    COLUMNS,
+    devices_json,
+    devices_rows,
+    differing_text,
+    lost_text,
+    shares_text,
+    unsure_text,
+)
 
 __all__ = ["register"]
 

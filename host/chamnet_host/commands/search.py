@@ -13,7 +13,6 @@ from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError
 from chamnet.quantities import ns_to_ms
 from chamnet.search import SearchSettings, SolverChoice
-from chamnet_host.answer import Answer, search
 from chamnet_host.commands.search_options import (
     Against,
     Alpha,
@@ -38,12 +37,16 @@ from chamnet_host.commands.search_options import (
     read_solver,
     read_swept,
 )
-from chamnet_host.front import Front, find_front
-from chamnet_host.front_page import front_html
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Predictor, Profiles, Seed, SpaceName
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
-from chamnet_host.scope import Scope
-from chamnet_host.search_text import (
+from chamnet_host.pages.front import front_html
+from chamnet_host.searching.answer import Answer, search
+from chamnet_host.searching.front import Front, find_front
+from chamnet_host.searching.scope import Scope
+from chamnet_host.searching.verified import Verified, search_verified
+from chamnet_host.session import Session
+from chamnet_host.subjects import LAST_SEARCH
+from chamnet_host.texts.search import (
     answer_remarks,
     answer_table,
     front_remarks,
@@ -51,9 +54,6 @@ from chamnet_host.search_text import (
     verified_remark,
     verified_table,
 )
-from chamnet_host.session import Session
-from chamnet_host.subjects import LAST_SEARCH
-from chamnet_host.verified import Verified, search_verified
 
 __all__ = ["register"]
 

@@ -9,13 +9,13 @@ import typer
 from chamnet.lut import EFFORTS
 from chamnet.networks import Network
 from chamnet.predictors.verdict import Report, judge
+from chamnet_host.measuring.validation import Validation, draw_networks, validate
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Mismatch, Profiles, SpaceName, Target
 from chamnet_host.output import note, print_json, print_table, print_text, progress_bar, write_text
-from chamnet_host.scatter import scatter_html
+from chamnet_host.pages.scatter import scatter_html
 from chamnet_host.session import Session
 from chamnet_host.subjects import published_networks
-from chamnet_host.validation import Validation, draw_networks, validate
-from chamnet_host.verdict_text import baseline_table, heading, markdown, remarks, size_table
+from chamnet_host.texts.verdict import baseline_table, heading, markdown, remarks, size_table
 
 __all__ = ["validate_command"]
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chamnet.networks import Architecture
+from chamnet_host.measuring.verification import Verification, verify
 from chamnet_host.options import (
     DB,
     SPACE,
@@ -26,7 +27,6 @@ from chamnet_host.options import (
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
 from chamnet_host.session import Session
 from chamnet_host.subjects import LAST_SEARCH, read_networks
-from chamnet_host.verification import Verification, verify
 
 __all__ = ["register"]
 

@@ -54,7 +54,7 @@ class DirectTransport:
                 " (`chamnet-host certify` makes them)"
             )
         if self._tls is not None:
-            from chamnet_host.certificates import check_dates
+            from chamnet_host.transport.certificates import check_dates
 
             check_dates(self._tls)
         self._knock()

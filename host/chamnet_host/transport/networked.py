@@ -57,7 +57,7 @@ class Networked:
             ConfigError: They cannot be made: chamnet\[tls] is not installed, or the folder cannot be written.
             DeviceError: The device does not take them.
         """
-        from chamnet_host.certificates import check_dates, make_certificates, remove_certificates
+        from chamnet_host.transport.certificates import check_dates, make_certificates, remove_certificates
 
         if self.tls.is_dir():
             try:

@@ -12,11 +12,11 @@ from chamnet.lut import EnergyBatch, Store
 from chamnet.records import EnergyPolicy
 from chamnet.testing import make_platform
 from chamnet.units import Unit
-from chamnet_host.campaign import Campaign
 from chamnet_host.client import DeviceClient
-from chamnet_host.energy_campaign import EnergyPlan, find_host_meter, measuring, times_of
-from chamnet_host.energy_text import announcement
-from chamnet_host.lanes import Lane
+from chamnet_host.measuring.campaign import Campaign
+from chamnet_host.measuring.energy_campaign import EnergyPlan, find_host_meter, measuring, times_of
+from chamnet_host.measuring.lanes import Lane
+from chamnet_host.texts.energy import announcement
 from tests.host.external.simulated import CONV, SPENDS_UJ, SimulatedPower
 
 LATE_S = 0.06

@@ -16,9 +16,9 @@ from chamnet.errors import ChamNetError, ConfigError
 from chamnet_agent.testing import Script
 from chamnet_host.bundles.downloads import default_cache
 from chamnet_host.bundles.manifest import WRITABLE
-from chamnet_host.certificates import make_certificates
 from chamnet_host.client import DeviceClient
 from chamnet_host.testing import TransportContract
+from chamnet_host.transport.certificates import make_certificates
 from chamnet_host.transport.networked import Networked
 from chamnet_host.transport.ssh import SshTransport
 

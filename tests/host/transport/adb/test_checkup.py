@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from adbd_device import AdbdDevice
 
-from chamnet_host.checkup import check_up
+from chamnet_host.devices.checkup import check_up
 
 BATTERY = """Current Battery Service state:
   AC powered: false

@@ -1,7 +1,0 @@
-"""Where trainings run: processes of this machine, or a Ray cluster."""
-
-from chamnet_host.executors.base import Executor
-from chamnet_host.executors.choice import open_executor
-from chamnet_host.executors.local import LocalExecutor
-
-__all__ = ["Executor", "LocalExecutor", "open_executor"]

@@ -1,0 +1,1 @@
+"""What a search is asked for, its scope, its answer and its front."""

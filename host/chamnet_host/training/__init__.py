@@ -1,0 +1,1 @@
+"""Networks trained, chosen to be trained, and written as model files."""
