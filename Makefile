@@ -98,6 +98,10 @@ check-stubs: .venv-stubs/stubs.stamp ## say whether the committed stubs are fres
 		diff -u "chamnet/wire/$$stub" "$$fresh/chamnet/wire/$$stub" || { echo "stale stubs; run: make stubs" >&2; exit 1; }; \
 	done
 
+.PHONY: wheels
+wheels: .venv/dev.stamp ## pin the wheels of bundles anew, in the versions of constraints.txt
+	@$(BIN)/python -m chamnet_host.bundles.renew constraints.txt
+
 # --- environments ----------------------------------------------------------------------------------------
 
 $(BIN)/python:

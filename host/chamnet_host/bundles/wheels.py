@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from chamnet.errors import BundleError, ConfigError
 from chamnet_host.bundles.downloads import sha256_of
 
-__all__ = ["LOCK", "PYTHON", "Wheel", "fetch_wheels", "locked_wheels", "unpack_wheel"]
+__all__ = ["LOCK", "PYTHON", "Wheel", "fetch_wheels", "locked_wheels", "target_options", "unpack_wheel"]
 
 log = logging.getLogger(__name__)
 
@@ -151,15 +151,19 @@ def _download(wheels: Sequence[Wheel], arch: str, folder: Path) -> None:
         wanted = Path(scratch) / "requirements.txt"
         lines = (f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
         wanted.write_text("".join(lines), encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", *_pip_options(arch), "--dest", str(folder)]
-        _run([*command, "--requirement", str(wanted)], [wheel.file for wheel in wheels])
+        command = [sys.executable, "-m", "pip", "download", "--quiet", *target_options(arch), "--no-deps"]
+        options = ["--require-hashes", "--dest", str(folder), "--requirement", str(wanted)]
+        _run([*command, *options], [wheel.file for wheel in wheels])
 
 
-def _pip_options(arch: str) -> list[str]:
-    """Return the options that make pip look for another machine's wheels."""
+def target_options(arch: str) -> list[str]:
+    """Return the options that make pip look for the wheels of a bundle's Python on another machine.
+
+    Args:
+        arch: Of that machine: `aarch64` or `x86_64`.
+    """
     tags = {"--platform": [f"{each}_{arch}" for each in _PLATFORMS], "--abi": ["cp311", "abi3", "none"]}
-    options = ["--quiet", "--no-input", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    options += ["--implementation", "cp", "--python-version", PYTHON]
+    options = ["--no-input", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
     return options + [word for key, values in tags.items() for value in values for word in (key, value)]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from chamnet.errors import BundleError
-from chamnet_host.bundles.wheels import Wheel, fetch_wheels, locked_wheels, unpack_wheel
+from chamnet_host.bundles.renew import lock_text
+from chamnet_host.bundles.wheels import LOCK, Wheel, fetch_wheels, locked_wheels, unpack_wheel
 
 MakeWheel = Callable[..., dict[str, Any]]
 NAME = "chamnet_demo-1.0-py3-none-any.whl"
@@ -85,6 +86,12 @@ def test_pinned_versions_are_the_tested_ones() -> None:
     )
     pinned = {wheel.name: wheel.version.replace(".", "-") for wheel in locked_wheels("full", "aarch64")}
     assert {name: tested[name] for name in pinned} == pinned
+
+
+def test_the_pins_are_written_as_they_are_read() -> None:
+    wheels = {arch: locked_wheels("full", arch) for arch in ("aarch64", "x86_64")}
+    kinds = {kind: [wheel.name for wheel in locked_wheels(kind, "aarch64")] for kind in ("core", "onnx")}
+    assert lock_text(kinds, wheels) == LOCK.read_text()
 
 
 def test_what_no_agent_loads_stays_out(make_wheel: MakeWheel, tmp_path: Path) -> None:
