@@ -5,7 +5,7 @@ decides a unit's power: its kind, how large it is, and how many operations it do
 is alike for units alike (its energy is not), so that the rest is filled in from these.
 """
 
-import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ __all__ = ["EnergyBatch", "EnergyTimes", "choose_spread"]
 
 _AT_ONCE = 6  # items of a request, which share idling and a loop that computes nothing
 _TIMEOUT_S = 60.0
+_ATTEMPTS = 3  # at a window of a verification that is spoiled each time
 _KIND = 3.0  # how far apart kinds of units lie, in e-folds of their size
 
 FloatArray = npt.NDArray[np.float64]
@@ -41,9 +42,8 @@ class EnergyTimes:
     idle_s: float
     guard_s: float
 
-    def seconds(self, items: int) -> float:
-        """Return about how long so many items take."""
-        requests = math.ceil(items / _AT_ONCE)
+    def seconds(self, items: int, requests: int) -> float:
+        """Return about how long so many items take, in so many requests."""
         window_s, idle_s = self.window_s + 2 * self.guard_s, self.idle_s + 1.5 * self.guard_s
         return (items + requests) * window_s + (items + 2 * requests) * idle_s
 
@@ -58,6 +58,8 @@ class EnergyBatch:
         networks: Measured whole.
         rounds: Windows of each.
         seed: Of the order, another in each round.
+        run: Of a verification: its windows are its own, whatever was measured, or could not be, before. Empty for those
+            of a profile, which every run asks for alike.
     """
 
     policy: EnergyPolicy
@@ -65,6 +67,7 @@ class EnergyBatch:
     networks: tuple[Network, ...] = ()
     rounds: int = 1
     seed: int = 0
+    run: str = ""
 
     is_energy = True
 
@@ -72,6 +75,12 @@ class EnergyBatch:
     def items(self) -> int:
         """Windows in all."""
         return self.rounds * (len(self.units) + len(self.networks))
+
+    def start(self, digest: str) -> str:
+        """Return what the ids of its visits begin with, on the platform of that digest."""
+        if self.run:
+            return f"{digest}/verify/{self.run}/energy"
+        return f"{digest}/energy/{self.policy.meter}:{self.policy.rails}"
 
     def visit_ids(self, digest: str) -> set[str]:
         """Return the ids of every visit the batch asks for, on the platform of that digest."""
@@ -85,22 +94,27 @@ class EnergyBatch:
         Args:
             digest: Of the platform; starts every visit's id.
             done: Ids of visits already stored.
-            failed: Items the device cannot run; not asked again.
+            failed: Items the device cannot run; not asked again. A verification asks all the same, and gives a window of
+                its own up after a few attempts.
         """
+        spoiled = Counter(
+            visit_id.partition("!")[0] for visit_id in done if self.run and self.run in visit_id
+        )
         for request in self._all(digest):
             kept = [
                 i
                 for i, item in enumerate(request.items)
-                if item.visit_id not in done and (request.kind, request.keys[i]) not in failed
+                if item.visit_id not in done
+                and spoiled[item.visit_id] < _ATTEMPTS
+                and (self.run or (request.kind, request.keys[i]) not in failed)
             ]
             if kept:
                 items = tuple(request.items[i] for i in kept)
                 yield Request(request.policy, items, request.kind, tuple(request.keys[i] for i in kept))
 
     def _all(self, digest: str) -> Iterator[Request]:
-        what = f"{self.policy.meter}:{self.policy.rails}"
         for number in range(self.rounds):
-            prefix = f"{digest}/energy/{what}/{number}"
+            prefix = f"{self.start(digest)}/{number}"
             order = np.random.default_rng((self.seed, number)).permutation(len(self.units))
             units = [self.units[i] for i in order]
             unit_items = [Item(visit_id=f"{prefix}/{unit.key}", blocks=(unit.key,)) for unit in units]

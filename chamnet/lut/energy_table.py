@@ -92,6 +92,16 @@ class EnergyRow:
         return median(reading.net_mj for reading in self.readings)
 
     @cached_property
+    def gross_mj(self) -> float:
+        """Energy that the device took for the time of one run, as it idled at that time: median over visits."""
+        return median(reading.gross_mj for reading in self.readings)
+
+    @cached_property
+    def idle_w(self) -> float:
+        """Power of the idling device around the windows: median over visits."""
+        return median(reading.idle_w for reading in self.readings)
+
+    @cached_property
     def latency_ms(self) -> float:
         """Time of one run in the windows: median over visits. Beside the table's latency, never instead of it."""
         return median(reading.latency_ms for reading in self.readings)

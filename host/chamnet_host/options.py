@@ -18,12 +18,15 @@ __all__ = [
     "Deployed",
     "Device",
     "Dtype",
+    "EnergyRounds",
     "Granular",
+    "MeterName",
     "Mismatch",
     "Networks",
     "OneNetwork",
     "Predictor",
     "Profiles",
+    "Rails",
     "RecipeName",
     "Seed",
     "Serial",
@@ -132,6 +135,26 @@ Granular = Annotated[
         " best on the backend.",
         show_default=False,
     ),
+]
+MeterName = Annotated[
+    str,
+    typer.Option(
+        "--meter",
+        help="Meter to read; default: the first of the device that works (`chamnet-host devices show`). Of this machine:"
+        " monsoon or monsoon:VOLTS, a power monitor that feeds the device; recording:FILE, what another recorder writes.",
+        show_default=False,
+    ),
+]
+Rails = Annotated[
+    str,
+    typer.Option(
+        "--rails",
+        help="What of it: compute, device, or names of rails; default: what computes, else the whole device.",
+        show_default=False,
+    ),
+]
+EnergyRounds = Annotated[
+    int, typer.Option("--energy-rounds", min=1, help="Windows of each item whose energy is measured.")
 ]
 Mismatch = Annotated[
     bool,

@@ -10,14 +10,12 @@ from chamnet.quantities import parse_budget
 from chamnet.records import EnergyPolicy
 from chamnet_host.commands.deploy import build_missing
 from chamnet_host.devices.serials import with_serial
-from chamnet_host.external.base import is_external
 from chamnet_host.measuring.campaign import Tally
 from chamnet_host.measuring.energy_campaign import (
     ENERGY_ROUNDS,
     ENERGY_ROWS,
     EnergyPlan,
-    find_host_meter,
-    find_meter,
+    check_meter,
     plan_energy,
 )
 from chamnet_host.measuring.planner import find_effort, fitted_effort
@@ -28,8 +26,11 @@ from chamnet_host.options import (
     Backend,
     Db,
     Dtype,
+    EnergyRounds,
     Granular,
+    MeterName,
     Profiles,
+    Rails,
     Seed,
     Serials,
     SpaceName,
@@ -46,7 +47,7 @@ from chamnet_host.texts.fleet import (
     devices_rows,
     differing_text,
     lost_text,
-    shares_text,
+    remark_text,
     unsure_text,
 )
 
@@ -110,29 +111,12 @@ def profile(
             "--energy", help="Measure the energy of a subset of the units, too, and of whole networks."
         ),
     ] = False,
-    meter: Annotated[
-        str,
-        typer.Option(
-            "--meter",
-            help="Meter to read; default: the first of the device that works (`chamnet-host devices show`). Of this machine:"
-            " monsoon or monsoon:VOLTS, a power monitor that feeds the device; recording:FILE, what another recorder writes.",
-            show_default=False,
-        ),
-    ] = "",
-    rails: Annotated[
-        str,
-        typer.Option(
-            "--rails",
-            help="What of it: compute, device, or names of rails; default: what computes, else the whole device.",
-            show_default=False,
-        ),
-    ] = "",
+    meter: MeterName = "",
+    rails: Rails = "",
     energy_rows: Annotated[
         int, typer.Option("--energy-rows", min=1, help="Units to measure for energy; the rest is filled in.")
     ] = ENERGY_ROWS,
-    energy_rounds: Annotated[
-        int, typer.Option("--energy-rounds", min=1, help="Windows of each of these.")
-    ] = ENERGY_ROUNDS,
+    energy_rounds: EnergyRounds = ENERGY_ROUNDS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
     ] = False,
@@ -182,7 +166,7 @@ def profile(
         given += read_networks(named, session.space, session.store.get(LAST_SEARCH))
         build_missing(session.device)
         if energy:
-            _check_meter(session, wanted.meter)
+            check_meter(session, wanted.meter)
         note(f"profiling {session.device.name} into {db}; Ctrl-C keeps what is stored")
         with progress_bar("profile") as show:
             tally = session.profile(
@@ -193,7 +177,7 @@ def profile(
                 recalibrate=recalibrate,
                 strict=strict,
                 serials=serials,
-                progress=lambda t: show(t.before + t.stored, t.total, _remark(t)),
+                progress=lambda t: show(t.before + t.stored, t.total, remark_text(t)),
             )
         note("fitting the latency predictor")
         _ = session.cost_tables  # kept in the store, so that a search starts at once
@@ -201,20 +185,6 @@ def profile(
         if energy:
             measured = _measure_energy(session, wanted, energy_rows, energy_rounds)
         _report(session, tally, as_json, measured)
-
-
-def _check_meter(session: Session, name: str) -> None:
-    """Return if a meter works; asked before minutes of measuring latencies.
-
-    Raises:
-        MeterError: It does not, or none does.
-        ConfigError: There is no such meter.
-    """
-    if is_external(name):
-        find_host_meter(name)
-        return
-    with session.connect() as client:
-        find_meter(client.describe(), name, session.device.name)
 
 
 def _planned_energy(session: Session, policy: EnergyPolicy, rows: int, rounds: int) -> str:
@@ -242,7 +212,7 @@ def _measure_energy(
             rows=rows,
             rounds=rounds,
             announce=announce,
-            progress=lambda t: show(t.before + t.stored, t.total, _remark(t)),
+            progress=lambda t: show(t.before + t.stored, t.total, remark_text(t)),
         )
     return plans[0], tally
 
@@ -341,13 +311,3 @@ def _said(residuals: tuple[float, ...]) -> str:
         return "too few networks were measured whole to calibrate their sum"
     mean = sum(abs(residual) for residual in residuals) / len(residuals)
     return f"each of the {len(residuals)} networks measured whole is {100 * mean:.1f} % off on average when left out"
-
-
-def _remark(tally: Tally) -> str:
-    parts = [f"{tally.failed} failed"] if tally.failed else []
-    parts += [f"{tally.slow} slow"] if tally.slow else []
-    parts += [f"{tally.reconnects} reconnects"] if tally.reconnects else []
-    parts += [f"waited {tally.waits} s for another host"] if tally.waits else []
-    waiting = shares_text(tally) or tally.waiting
-    parts += [waiting] if waiting else []
-    return ", ".join(parts)

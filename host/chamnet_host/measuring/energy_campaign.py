@@ -1,7 +1,7 @@
-"""`profile --energy`: what a device draws, measured in the same store as its latencies."""
+"""What a device draws, measured into the same store as its latencies: `profile --energy`, and windows for whoever asks."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError, MeterError, NotProfiledError
-from chamnet.lut import EnergyBatch, EnergyTimes, choose_spread
+from chamnet.lut import EnergyBatch, EnergyTimes, Platform, choose_spread
 from chamnet.networks import Network
 from chamnet.records import Component, DeviceInfo, EnergyPolicy
 from chamnet.units import Unit
-from chamnet_host.devices.reach import KeptConnection
+from chamnet_host.devices.reach import Connect, KeptConnection
 from chamnet_host.devices.serials import serial_of
 from chamnet_host.external.base import METERS, is_external, open_meter, told_of
 from chamnet_host.external.witness import Witness
@@ -27,11 +27,14 @@ __all__ = [
     "ENERGY_ROUNDS",
     "ENERGY_ROWS",
     "EnergyPlan",
+    "check_meter",
     "find_host_meter",
     "find_meter",
     "measure_energy",
+    "measure_windows",
     "measuring",
     "plan_energy",
+    "plan_of",
     "times_of",
 ]
 
@@ -107,9 +110,42 @@ def plan_energy(
         seed=workspace.seed,
     )
     lut_id, platform = workspace.measured
-    missing = len(batch.visit_ids(platform.digest) - workspace.store.visit_ids(lut_id))
-    times = times_of(policy, meter)
-    return EnergyPlan(batch, meter, times.seconds(missing) if times else None, missing)
+    return plan_of(batch, meter, policy, digest=platform.digest, done=workspace.store.visit_ids(lut_id))
+
+
+def plan_of(
+    batch: EnergyBatch,
+    meter: Component,
+    policy: EnergyPolicy,
+    *,
+    digest: str = "",
+    done: Collection[str] = (),
+) -> EnergyPlan:
+    """Return a batch with what it takes.
+
+    Args:
+        batch: The windows.
+        meter: Which is read.
+        policy: Times that are left open suit the meter.
+        digest: Of the platform.
+        done: Ids of visits that are stored already.
+    """
+    left = list(batch.requests(digest, done, ()))
+    missing, times = sum(len(request.items) for request in left), times_of(policy, meter)
+    return EnergyPlan(batch, meter, times.seconds(missing, len(left)) if times else None, missing)
+
+
+def check_meter(workspace: Workspace, name: str) -> Component:
+    """Return a meter that works; asked before minutes of measuring latencies.
+
+    Raises:
+        MeterError: It does not, or none does.
+        ConfigError: There is no such meter.
+    """
+    if is_external(name):
+        return find_host_meter(name)
+    with workspace.connect() as client:
+        return find_meter(client.describe(), name, workspace.device.name)
 
 
 def find_meter(info: DeviceInfo, name: str, target: str) -> Component:
@@ -188,6 +224,33 @@ def measure_energy(
         keep_meters(workspace.store, platform, info)
         plan = plan_energy(workspace, info, policy, rows=rows, rounds=rounds, networks=networks)
         announce(plan)
+        return measure_windows(workspace, connect, platform, policy, plan, progress=progress)
+
+
+def measure_windows(
+    workspace: Workspace,
+    connect: Connect,
+    platform: Platform,
+    policy: EnergyPolicy,
+    plan: EnergyPlan,
+    *,
+    progress: Progress = lambda tally: None,
+) -> Tally:
+    """Measure what is missing of a plan, and store each window in the platform's table when it ends.
+
+    Args:
+        workspace: Gives store and device.
+        connect: Opens a connection to the device's agent.
+        platform: That the agent measures on.
+        policy: As asked for: a meter of the host with what follows its name.
+        plan: The windows.
+        progress: Called after every window.
+
+    Raises:
+        MeterError: The meter does not work, or stopped working; what was measured is stored.
+        DeviceLostError: The agent cannot be kept alive; what was measured is stored.
+    """
+    try:
         with measuring(policy, plan) as how:
             lane = Lane(
                 connect=connect,
@@ -200,12 +263,13 @@ def measure_energy(
             campaign = Campaign(
                 lanes=[lane],
                 store=workspace.store,
-                lut_id=workspace.measured[0],
+                lut_id=workspace.store.add_platform(platform),
                 digest=platform.digest,
                 progress=progress,
             )
             campaign.run(plan.batch)
-    workspace.forget_table()
+    finally:
+        workspace.forget_table()
     return campaign.tally
 
 

@@ -1,4 +1,4 @@
-"""What `profile --energy` says: what it will take, and what came of it."""
+"""What is said of measuring energies: what it will take, and what came of it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["announcement", "energy_body", "energy_report"]
 def announcement(plan: EnergyPlan) -> str:
     """Return what will be measured, and how long it takes."""
     batch, rails = plan.batch, plan.batch.policy.rails
-    what = f"{len(batch.units)} units and {len(batch.networks)} networks, {batch.rounds} windows of each"
+    what = f"{_items(len(batch.units), len(batch.networks))}, {_counted(batch.rounds, 'window')} of each"
     by = f"energy by {plan.meter.name}{f' ({rails})' if rails else ''}"
     if is_external(plan.meter.name):
         by += f", read by this machine ({plan.meter.provider})"
@@ -45,6 +45,17 @@ def energy_body(plan: EnergyPlan, tally: Tally) -> dict[str, Any]:
         "windows": {"planned": tally.total, "stored_before": tally.before, "stored": tally.stored},
         "failed": tally.failed,
     }
+
+
+def _items(units: int, networks: int) -> str:
+    """Name what is measured; units only where there are any."""
+    return " and ".join(
+        _counted(count, word) for count, word in ((units, "unit"), (networks, "network")) if count
+    )
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ __all__ = [
     "devices_rows",
     "differing_text",
     "lost_text",
+    "remark_text",
     "shares_text",
     "unsure_text",
 ]
@@ -24,6 +25,17 @@ def shares_text(tally: Tally) -> str:
     if len(tally.shares) < 2:
         return ""
     return ", ".join(f"{serial}: {_share(share)}" for serial, share in tally.shares.items())
+
+
+def remark_text(tally: Tally) -> str:
+    """Return what to say beside the progress of a run; empty where all is well."""
+    parts = [f"{tally.failed} failed"] if tally.failed else []
+    parts += [f"{tally.slow} slow"] if tally.slow else []
+    parts += [f"{tally.reconnects} reconnects"] if tally.reconnects else []
+    parts += [f"waited {tally.waits} s for another host"] if tally.waits else []
+    waiting = shares_text(tally) or tally.waiting
+    parts += [waiting] if waiting else []
+    return ", ".join(parts)
 
 
 def differing_text(tally: Tally) -> str:
