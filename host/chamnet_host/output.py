@@ -26,6 +26,7 @@ from chamnet.errors import ConfigError
 __all__ = [
     "SCHEMA",
     "note",
+    "plain",
     "print_error",
     "print_error_json",
     "print_json",
@@ -68,12 +69,12 @@ def print_error_json(kind: str, message: str, exit_code: int) -> None:
 
 def print_error(message: str) -> None:
     """Print an error to stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_plain(message)}")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {plain(message)}")
 
 
 def note(message: str) -> None:
     """Print a remark to stderr, so that stdout stays the answer alone."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[dim]{_plain(message)}[/]")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[dim]{plain(message)}[/]")
 
 
 def print_text(message: str) -> None:
@@ -127,5 +128,6 @@ def progress_bar(label: str, unit: str = "visits") -> Iterator[Callable[[int, in
         yield show
 
 
-def _plain(message: str) -> str:
+def plain(message: str) -> str:
+    """Return a text of which nothing is taken for markup."""
     return message.replace("[", r"\[")

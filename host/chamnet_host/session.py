@@ -23,6 +23,12 @@ from chamnet.units import Granularity
 from chamnet_host.devices.serials import devices_of
 from chamnet_host.measuring.campaign import Campaign, Progress, Tally
 from chamnet_host.measuring.energy_campaign import ENERGY_ROUNDS, ENERGY_ROWS, EnergyPlan, measure_energy
+from chamnet_host.measuring.energy_verification import (
+    EnergyVerification,
+    plan_verification,
+    policy_of,
+    verify_energy,
+)
 from chamnet_host.measuring.fleet import Member, compare, meet, reached_all
 from chamnet_host.measuring.lanes import Lane
 from chamnet_host.measuring.planner import batches, default_granularity, find_effort, walks_through
@@ -155,6 +161,31 @@ class Session(Workspace):
     def verify(self, networks: Sequence[Network]) -> list[Verification]:
         """Measure whole networks on the target, beside what was predicted."""
         return verify(self, networks)
+
+    def verify_energy(
+        self,
+        networks: Sequence[Network],
+        policy: EnergyPolicy | None = None,
+        *,
+        rounds: int = ENERGY_ROUNDS,
+        progress: Progress = lambda tally: None,
+    ) -> list[EnergyVerification]:
+        """Measure the energy of whole networks on the target, beside what was predicted.
+
+        Args:
+            networks: To measure.
+            policy: Which meter and rails; by default those that predict.
+            rounds: Windows of each.
+            progress: Called after every window.
+
+        Raises:
+            MeterError: No meter works on the device, or it stopped working; what was measured is stored.
+            DeviceLostError: The agent cannot be kept alive; what was measured is stored.
+        """
+        policy = policy or policy_of(self)
+        plan = plan_verification(self, networks, policy, rounds=rounds)
+        predictions = [self.predict(network) for network in networks]
+        return verify_energy(self, predictions, policy, plan, progress=progress)
 
 
 def _lane(member: Member, platform: Platform, strict: bool) -> Lane:

@@ -4,6 +4,7 @@ The sensor counts what an idling device draws, and so much more for each second 
 true energy of a network is known: its latency times both.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,32 @@ def test_networks_are_searched_within_latency_and_energy(
     refused = cli("search", "--budget", "0.0001mJ", *where, cwd=measured, check=False)
     assert refused.returncode == 2
     assert "mJ" in refused.stderr
+
+
+def test_the_energy_of_the_winner_is_measured_beside_its_prediction(
+    measured: Path, agent: RunningAgent, cli: Run
+) -> None:
+    where = ["--space", TINY, "--target", agent.endpoint.address]
+    shown = cli("search", "--budget", "9s,9J", *where, "--json", cwd=measured)
+    predicted = json.loads(shown.stdout)["best"]["predicted"]["energy_mj"]
+    before = len(energies(measured))
+    done = cli(
+        "verify", "best", "--energy", "--energy-rounds", 1, "--visits", 2, *where, "--json", cwd=measured
+    )
+    assert "energy by rapl (package-0): 1 network, 1 window of each; all to go, about" in done.stderr
+    body = json.loads(done.stdout)
+    (network,) = body["networks"]
+    assert network["predicted"]["energy_mj"] == predicted, "predicted before it is measured"
+    assert network["budget_mj"] >= predicted["value"]
+    energy = network["energy"]
+    assert (energy["meter"], energy["rails"], energy["windows"]) == ("rapl", ["package-0"], 1)
+    assert energy["gross_mj"] == pytest.approx(energy["net_mj"] + energy["idle_w"] * energy["latency_ms"])
+    assert 0 < energy["net_mj"] < 1.4 * ACTIVE_W * energy["latency_ms"]
+    assert energy["comparable"]
+    if not energy["below_noise"]:
+        assert energy["error"] == pytest.approx(predicted["value"] / energy["gross_mj"] - 1)
+        assert body["mean_absolute_energy_error"] == pytest.approx(abs(energy["error"]))
+    assert len(energies(measured)) == before + 1
 
 
 def test_a_device_without_a_meter_says_which_were_tried(

@@ -47,6 +47,11 @@ def test_energy_is_built_shown_searched_and_predicted(ask: Ask, cli: Run, metere
     )
 
 
+def test_a_meter_without_energy_is_refused_where_networks_are_verified(cli: Run, metered: Path) -> None:
+    done = cli("verify", "best", "--meter", "rapl", *SPACE, cwd=metered, check=False)
+    assert (done.returncode, "add --energy" in done.stderr) == (2, True)
+
+
 def test_a_front_of_energy_is_drawn(ask: Ask, metered: Path) -> None:
     page = metered / "front.html"
     options = ("--pareto", "--against", "energy", "--points", "8", "--html", page)

@@ -20,7 +20,7 @@ from chamnet_host.workspace import Workspace
 if TYPE_CHECKING:
     from chamnet_host.client import DeviceClient
 
-__all__ = ["Verification", "measure_model", "verify"]
+__all__ = ["Verification", "measure_model", "platform_of", "verify"]
 
 _VISITS = 20  # many short visits beat few long ones on a machine that drifts
 
@@ -75,7 +75,7 @@ def verify(
         UnsupportedOpError: The backend cannot run a network.
     """
     with workspace.connect_measured() as client:
-        platform, regimes = _measured_on(workspace, client)
+        platform, regimes = platform_of(workspace, client), _regimes(workspace)
         lut_id = workspace.store.add_platform(platform)  # not the table's where a mismatch is allowed
         predictions = [predict(workspace, network) for network in networks]
         taken: dict[str, list[Visit]] = {network.digest: [] for network in networks}
@@ -92,12 +92,24 @@ def verify(
     return [_verification(p, taken[p.network.digest], regimes, platform) for p in predictions]
 
 
-def _measured_on(workspace: Workspace, client: "DeviceClient") -> tuple[Platform, Regimes]:
-    """Return what is measured on, and how its visits compare; a target without a table has nothing to compare with."""
+def platform_of(workspace: Workspace, client: "DeviceClient") -> Platform:
+    """Return what is measured on: what the target's table is of, or whatever the device has where there is no table.
+
+    Raises:
+        ConfigError: The runtime has another version than the table, or the device is another; says what to do.
+    """
     try:
-        return workspace.platform_measured(client), workspace.latency.regimes
+        return workspace.platform_measured(client)
     except NotProfiledError:
-        return workspace.platform_now(client), Regimes({}, {})
+        return workspace.platform_now(client)
+
+
+def _regimes(workspace: Workspace) -> Regimes:
+    """Return how visits compare; a target without a table has nothing to compare with."""
+    try:
+        return workspace.latency.regimes
+    except NotProfiledError:
+        return Regimes({}, {})
 
 
 def measure_model(

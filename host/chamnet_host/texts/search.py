@@ -15,6 +15,7 @@ __all__ = [
     "COST_NAMES",
     "answer_remarks",
     "answer_table",
+    "energy_cells",
     "front_remarks",
     "front_table",
     "verified_remark",
@@ -48,7 +49,7 @@ def answer_table(answers: Sequence[Answer]) -> TextTable:
             f"{top1.low:.1f} - {top1.high:.1f}{' (extrapolated)' if top1.extrapolated else ''}",
             f"{latency.value:.2f}",
             f"{latency.low:.2f} - {latency.high:.2f}",
-            *(_energy(answer.prediction) if metered else ()),
+            *(energy_cells(answer.prediction) if metered else ()),
             format_count(network.macs),
             format_count(network.params),
             _gap(answer.result),
@@ -61,7 +62,8 @@ def answer_table(answers: Sequence[Answer]) -> TextTable:
     return TextTable(("target", *columns) if several else columns, tuple(rows))
 
 
-def _energy(prediction: Prediction) -> tuple[str, str]:
+def energy_cells(prediction: Prediction) -> tuple[str, str]:
+    """Return predicted energy and its 90 % interval in mJ; empty where nothing predicts it."""
     energy = prediction.energy
     return (f"{energy.value:.2f}", f"{energy.low:.2f} - {energy.high:.2f}") if energy else ("", "")
 
@@ -74,7 +76,7 @@ def _other(other: Prediction, *, metered: bool) -> tuple[str, ...]:
         f"{top1.low:.1f} - {top1.high:.1f}" if top1 else "",
         f"{latency.value:.2f}" if latency else "",
         f"{latency.low:.2f} - {latency.high:.2f}" if latency else "",
-        *(_energy(other) if metered else ()),
+        *(energy_cells(other) if metered else ()),
         format_count(network.macs),
         format_count(network.params),
         "",

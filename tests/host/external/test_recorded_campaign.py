@@ -1,21 +1,25 @@
 """A campaign whose energies come from a file that another program writes meanwhile."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from chamnet.clock import SystemClock
-from chamnet.lut import EnergyBatch, Store
+from chamnet.lut import EnergyBatch, EnergyTable, LatencyTable, Store
+from chamnet.networks import find
 from chamnet.records import EnergyPolicy
 from chamnet.testing import make_platform
 from chamnet.units import Unit
+from chamnet_agent.server import RunningAgent
+from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
 from chamnet_host.measuring.campaign import Campaign
 from chamnet_host.measuring.energy_campaign import EnergyPlan, find_host_meter, measuring, times_of
 from chamnet_host.measuring.lanes import Lane
+from chamnet_host.session import Session
 from chamnet_host.texts.energy import announcement
 from tests.host.external.simulated import CONV, SPENDS_UJ, SimulatedPower
 
@@ -72,6 +76,39 @@ def test_a_recording_completes_what_a_campaign_measures(
     assert (ok.energy.meter, ok.energy.rails) == ("recording", ("power",))
     assert ok.energy.net_mj == pytest.approx(SPENDS_UJ[CONV] / 1e3, rel=0.03)
     assert "energy by recording, read by this machine" in announcement(plan)
+
+
+def test_networks_are_verified_by_a_recording_and_stored_as_no_latency(
+    start_agent: Callable[..., RunningAgent], spent: Path, tmp_path: Path
+) -> None:
+    network, strange = find("chamnet-f").build(), find("mobilenet-v2-0.35-96").build()
+    first, refused = network.blocks[0].key, frozenset({strange.blocks[0].key})
+    script = Script(
+        run_ns={first: (2_000_000,)}, spends_uj={first: 6_000.0}, spent=str(spent), unsupported=refused
+    )
+    endpoint = start_agent(script).endpoint
+    (tmp_path / "board.toml").write_text(
+        f"transport = 'direct'\naddress = '{endpoint.address}'\ntoken_file = '{endpoint.token_file}'\n"
+    )
+    file = tmp_path / "power.csv"
+    policy = EnergyPolicy(meter=f"recording:{file}", window_s=0.6, idle_s=0.6, guard_s=0.08)
+    with (
+        recorder(file, spent),
+        Session.open(tmp_path / "s.db", target="board", profiles=tmp_path) as session,
+    ):
+        found, none = session.verify_energy([network, strange], policy, rounds=1)
+        ((lut_id, platform),) = session.store.platforms().items()
+        stored = list(session.store.visits(lut_id))
+        assert LatencyTable.load(session.store, lut_id).networks == {}
+        assert EnergyTable.load(session.store, lut_id).networks.keys() == {network.digest}
+    assert all(each.visit.visit_id.startswith(f"{platform.digest}/verify/") for each in stored)
+    assert found.row is not None
+    # On a busy machine the simulated power is read late; how exact energies are, the test above tells.
+    assert found.row.net_mj == pytest.approx(6.0, rel=0.3)
+    assert found.measured_mj == pytest.approx(found.row.net_mj + found.row.idle_w * found.row.latency_ms)
+    assert str(found.metered_by) == "recording:power"
+    assert (found.prediction.energy, found.error, found.has_learned) == (None, None, False)
+    assert (none.row, none.measured_mj, none.failed[:12]) == (None, None, "unsupported:")
 
 
 def test_windows_are_long_enough_for_a_marker(tmp_path: Path) -> None:
