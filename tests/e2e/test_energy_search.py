@@ -47,6 +47,14 @@ def test_energy_is_built_shown_searched_and_predicted(ask: Ask, cli: Run, metere
     )
 
 
+def test_an_answer_is_put_beside_published_networks_with_their_energies(cli: Run, metered: Path) -> None:
+    shown = cli("compare", "-b", "20ms,16mJ", *SPACE, cwd=metered).stdout
+    assert "within 20.00 ms and 16.00 mJ" in shown
+    assert "mobilenet-v2-0.5-96" in shown
+    assert "mnasnet-a1-96" not in shown, "it keeps 20 ms, and needs more energy"
+    assert "need more time or energy" in shown
+
+
 def test_a_meter_without_energy_is_refused_where_networks_are_verified(cli: Run, metered: Path) -> None:
     done = cli("verify", "best", "--meter", "rapl", *SPACE, cwd=metered, check=False)
     assert (done.returncode, "add --energy" in done.stderr) == (2, True)

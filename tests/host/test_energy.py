@@ -19,6 +19,7 @@ from chamnet_host.breakdown import break_down
 from chamnet_host.measuring.exploring import choose_networks, planned_networks
 from chamnet_host.metered import keep_meters
 from chamnet_host.searching.answer import search
+from chamnet_host.searching.comparison import compare
 from chamnet_host.searching.front import find_front
 from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
@@ -113,6 +114,21 @@ def test_a_budget_is_kept_by_a_predictor_that_does_not_add_up(many: Path, budget
     assert synthetic.true_ms(BY_NAME[name]) <= limit_ms * 1.02
     told = answer.to_json()["energy_correction"]
     assert (told["model"], told["searches"]) == ("residual-gp", answer.correction.searches)
+
+
+def test_a_comparison_counts_those_networks_in_that_keep_both_budgets(few: Path) -> None:
+    with open_session(few) as session:
+        free, bound = compare(session, "20ms"), compare(session, "20ms,16mJ")
+    assert free.limit_mj is None
+    assert bound.limit_mj == 16.0
+    energies_mj = {
+        each.name: each.prediction.energy.value for each in bound.networks if each.prediction.energy
+    }
+    assert len(energies_mj) == len(bound.networks)
+    assert bound.rival is not None
+    assert free.rival is not None
+    assert energies_mj[bound.rival.name] <= 16.0 < energies_mj[free.rival.name]
+    assert all(energies_mj[each.name] <= 16.0 for each in bound.networks if bound.keeps(each))
 
 
 def test_with_confidence_the_upper_end_is_kept(few: Path) -> None:

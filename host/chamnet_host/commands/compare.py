@@ -21,6 +21,7 @@ from chamnet_host.options import (
 from chamnet_host.output import print_json, print_table, print_text, progress_bar
 from chamnet_host.searching.comparison import Compared, Comparison, compare
 from chamnet_host.session import Session
+from chamnet_host.texts.search import energy_cells
 
 __all__ = ["register"]
 
@@ -33,11 +34,13 @@ def register(app: typer.Typer) -> None:
 def compare_command(
     budget: Annotated[
         str,
-        typer.Option("--budget", "-b", help="A latency, such as 8ms; others may hold beside it (8ms,5MB)."),
+        typer.Option(
+            "--budget", "-b", help="A latency, such as 8ms; others may hold beside it (8ms,5MB or 8ms,35mJ)."
+        ),
     ],
     target: Target = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Measure all of them on the device, in turn.")
+        bool, typer.Option("--verify", help="Measure the latencies of all of them on the device, in turn.")
     ] = False,
     visits: Annotated[int, typer.Option(help="Visits of each network, with --verify.", min=2)] = 20,
     every: Annotated[bool, typer.Option("--all", help="Show those beyond the budget, too.")] = False,
@@ -54,7 +57,10 @@ def compare_command(
 
     Top-1 is as published where it was, and as predicted in a column of its own: the two are never mixed.
 
-    Examples: `chamnet-host compare --budget 8ms`, `chamnet-host compare --budget 8ms --verify`
+    Where the target's energy was measured (`profile --energy`), the energy of each network is predicted, too, and those are left
+    out that need more than a budget in mJ. --verify measures latencies only; `verify NETWORK --energy` measures energies.
+
+    Examples: `chamnet-host compare --budget 8ms`, `chamnet-host compare --budget 8ms --verify`, `chamnet-host compare --budget 8ms,35mJ`
     """
     with (
         Session.open(
@@ -83,6 +89,7 @@ def compare_command(
             "target": result.answer.target,
             "platform": platform,
             "limit_ms": result.limit_ms,
+            "limit_mj": result.limit_mj,
             "answer": result.answer.to_json(),
             "networks": [each.to_json() for each in result.networks],
         }
@@ -92,27 +99,32 @@ def compare_command(
 
 
 def _report(result: Comparison, platform: str, every: bool) -> None:
-    shown = [each for each in result.networks if every or each.latency_ms <= result.limit_ms or each.ours]
+    shown = [each for each in result.networks if every or each.ours or result.keeps(each)]
     measured = ("measured ms",) if any(each.measured_ms is not None for each in shown) else ()
-    columns = ("network", "ms", "90 %", *measured, "top-1 published", "top-1 predicted", "MACs")
+    energy = ("mJ", "90 %") if any(each.prediction.energy for each in shown) else ()
+    columns = ("network", "ms", "90 %", *measured, *energy, "top-1 published", "top-1 predicted", "MACs")
+    within = f"{result.limit_ms:.2f} ms" + (f" and {result.limit_mj:.2f} mJ" if result.limit_mj else "")
     print_table(
         columns,
-        [_row(each, bool(measured)) for each in shown],
-        f"within {result.limit_ms:.2f} ms on {platform}",
+        [_row(each, bool(measured), bool(energy)) for each in shown],
+        f"within {within} on {platform}",
     )
     hidden = len(result.networks) - len(shown)
     if hidden:
-        print_text(f"  {hidden} published networks need more time; --all shows them")
+        print_text(
+            f"  {hidden} published networks need more time{' or energy' if result.limit_mj else ''}; --all shows them"
+        )
     print_text(f"  {_verdict(result)}")
 
 
-def _row(each: Compared, measured: bool) -> tuple[str, ...]:
+def _row(each: Compared, measured: bool, metered: bool) -> tuple[str, ...]:
     latency, top1 = each.prediction.latency, each.prediction.top1
     return (
         f"{each.name}{' (ours)' if each.ours else ''}",
         f"{latency.value:.2f}" if latency else "",
         f"{latency.low:.2f} - {latency.high:.2f}" if latency else "",
         *((f"{each.measured_ms:.2f}" if each.measured_ms is not None else "",) if measured else ()),
+        *(energy_cells(each.prediction) if metered else ()),
         f"{each.published:.1f} %" if each.published is not None else "",
         f"{top1.value:.1f} %, {top1.low:.1f} - {top1.high:.1f}" if top1 else "",
         format_count(each.prediction.network.macs),

@@ -71,15 +71,18 @@ class ResolvedBudgets:
     constraints: tuple[Constraint, ...]
     notes: tuple[str, ...]
 
+    def limit(self, metric: str) -> float | None:
+        """Return the bound on a metric, in its own unit; None where there is none."""
+        return next((each.limit for each in self.constraints if each.metric.name == metric), None)
+
     def latency_ms(self, why: str) -> float:
         """Return the bound on latency.
 
         Raises:
             BudgetError: There is none; says why one is needed.
         """
-        for constraint in self.constraints:
-            if constraint.metric.name == "latency_ms":
-                return constraint.limit
+        if (limit_ms := self.limit("latency_ms")) is not None:
+            return limit_ms
         raise BudgetError(f"{why}, and budget {self.text!r} bounds none; add one, such as 8ms")
 
 

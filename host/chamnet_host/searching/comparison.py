@@ -22,7 +22,7 @@ class Compared:
     Attributes:
         name: Of the network.
         ours: Whether it answers the budget.
-        prediction: Latency and accuracy as predicted.
+        prediction: Latency, accuracy, and energy where it was measured on the target, as predicted.
         published: Top-1 in percent as published at 32 bits; None for ours, and where none was.
         measured_ms: Latency measured now; None where it was not.
     """
@@ -66,20 +66,26 @@ class Comparison:
     Attributes:
         answer: To the budget.
         limit_ms: The latency budget.
+        limit_mj: The energy budget; None where none was asked for.
         networks: Ours and the published ones, fastest first.
     """
 
     answer: Answer
     limit_ms: float
+    limit_mj: float | None = None
     networks: tuple[Compared, ...]
+
+    def keeps(self, each: Compared) -> bool:
+        """Return whether a network is within the budgets of latency, and of energy as predicted."""
+        energy = each.prediction.energy
+        hungry = self.limit_mj is not None and (energy is None or energy.value > self.limit_mj)
+        return each.latency_ms <= self.limit_ms and not hungry
 
     @property
     def rival(self) -> Compared | None:
         """The most accurate published network within the budget; None if there is none."""
         within = [
-            each
-            for each in self.networks
-            if not each.ours and each.latency_ms <= self.limit_ms and each.top1 is not None
+            each for each in self.networks if not each.ours and self.keeps(each) and each.top1 is not None
         ]
         return max(within, key=lambda each: each.top1 or 0.0, default=None)
 
@@ -147,4 +153,6 @@ def compare(
         for name, network in networks.items()
     ]
     ordered = tuple(sorted(compared, key=lambda each: each.latency_ms))
-    return Comparison(answer=answer, limit_ms=limit_ms, networks=ordered)
+    return Comparison(
+        answer=answer, limit_ms=limit_ms, limit_mj=answer.budgets.limit("energy_mj"), networks=ordered
+    )
