@@ -11,6 +11,7 @@ from chamnet_host.texts.verdict import TextTable
 __all__ = ["energy_remarks", "energy_table", "mean_error", "over_budget"]
 
 _IDLE_MOVED = 0.1  # of the idle power, from which on it is worth a word
+_SLOW = 1.25  # over the predicted latency, from which on a window is held up rather than predicted badly
 _AMOUNTS = {"latency_ms": "ms", "energy_mj": "mJ"}
 
 
@@ -52,7 +53,7 @@ def energy_remarks(found: Sequence[EnergyVerification]) -> list[str]:
             " `chamnet-host energy show --meter` chooses what predicts"
         )
     else:
-        said += _idle(measured, table.idle_w)
+        said += _idle(measured, table.idle_w) + _held_up(measured)
     if learned := [each.prediction.network.name for each in found if each.has_learned]:
         said.append(f"measured before, so that predictions have learned from it: {', '.join(learned)}")
     return said
@@ -66,6 +67,16 @@ def _idle(measured: Sequence[EnergyVerification], table_w: float) -> list[str]:
     return [
         f"the device idles at {now_w:.3f} W now, and at {table_w:.3f} W in what predicts: part of the errors is that"
     ]
+
+
+def _held_up(measured: Sequence[EnergyVerification]) -> list[str]:
+    """Say where runs took far longer in windows than they should: the device idles for that time, too, which is paid for."""
+    slow = [
+        f"{each.prediction.network.name} took {each.row.latency_ms:.2f} ms a run, predicted {latency.value:.2f}"
+        for each in measured
+        if each.row and (latency := each.prediction.latency) and each.row.latency_ms > _SLOW * latency.value
+    ]
+    return [f"held up in its windows, by other work or by heat: {'; '.join(slow)}"] if slow else []
 
 
 def mean_error(found: Sequence[EnergyVerification]) -> float | None:

@@ -1,9 +1,12 @@
 """What is said of networks measured whole."""
 
+from dataclasses import replace
+
 import pytest
 import synthetic_energy as synthetic
 from synthetic_verification import verified
 
+from chamnet.predictors.latency import LatencyPrediction
 from chamnet.quantities import parse_budgets
 from chamnet.testing import make_energy
 from chamnet_host.measuring.energy_verification import EnergyVerification
@@ -48,6 +51,18 @@ def test_nothing_is_shown_of_what_is_below_noise_or_was_not_measured() -> None:
 )
 def test_what_errors_are_of_and_why_there_is_none_is_said(found: EnergyVerification, says: str) -> None:
     assert any(says in remark for remark in energy_remarks([found]))
+
+
+def test_windows_that_were_held_up_are_named() -> None:
+    def remarks(predicted_ms: float) -> str:
+        found = verified(GOOD, predicted_mj=12.0)
+        latency = LatencyPrediction(value=predicted_ms, low=1.0, high=3.0, coverage={}, units=())
+        return " ".join(
+            energy_remarks([replace(found, prediction=replace(found.prediction, latency=latency))])
+        )
+
+    assert "chamnet-f took 2.00 ms a run, predicted 1.00" in remarks(1.0)
+    assert "held up" not in remarks(1.9)
 
 
 def test_where_all_is_well_only_the_error_is_said() -> None:
