@@ -54,7 +54,9 @@ def main() -> None:
         for name, transport in ways.items():
             stack.callback(transport.close)
             connection = transport.open()
-            clients[name] = stack.enter_context(DeviceClient(connection.address, connection.token))
+            clients[name] = stack.enter_context(
+                DeviceClient(connection.address, connection.token, tls=connection.tls)
+            )
         taken = {name: [] for name in clients}
         for _ in range(asked.rounds):
             for name, client in clients.items():

@@ -48,8 +48,8 @@ class DeviceClient:
     Args:
         address: `HOST:PORT`.
         token: From the agent's token file.
-        timeout_s: For calls that return at once.
         tls: Folder of the host's certificates (`chamnet.wire.tls`); None where calls stay on this machine.
+        timeout_s: For calls that return at once.
         last_words: Returns the last lines of the agent's log, to quote when it is lost.
     """
 
@@ -58,8 +58,8 @@ class DeviceClient:
         address: str,
         token: str,
         *,
+        tls: Path | None,
         timeout_s: float = 10.0,
-        tls: Path | None = None,
         last_words: Callable[[], str] | None = None,
     ) -> None:
         self._address = address

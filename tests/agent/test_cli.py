@@ -81,7 +81,7 @@ def busy_worker(state_dir: Path, process: "subprocess.Popen[str]") -> tuple[int,
     """Give an agent endless work, from a thread; return its worker and what becomes of the work."""
     endpoint = Endpoint.load(state_dir)
     assert endpoint is not None
-    client = DeviceClient(endpoint.address, read_token(Path(endpoint.token_file)))
+    client = DeviceClient(endpoint.address, read_token(Path(endpoint.token_file)), tls=None)
     stream = client.measure([Item(visit_id="a", blocks=(CONV,))], LONG)
     work = ThreadPoolExecutor(1).submit(list, stream)
     assert eventually(lambda: bool(children(process.pid)), within_s=5)

@@ -62,7 +62,7 @@ def start(fake_tool: Path, tmp_path: Path) -> Iterator[Start]:
                 settings=BackendSettings(native_tool=fake_tool, native_tool_args=("--use_fake=true", *args)),
             )
             agent = stack.enter_context(running(config))
-            return stack.enter_context(DeviceClient(agent.endpoint.address, agent.token))
+            return stack.enter_context(DeviceClient(agent.endpoint.address, agent.token, tls=None))
 
         yield started
 

@@ -53,7 +53,7 @@ def test_nothing_is_answered_without_the_token(start_agent: Starter, method: str
 
 
 def test_a_client_with_the_wrong_token_is_told_where_the_right_one_lies(start_agent: Starter) -> None:
-    with DeviceClient(start_agent().endpoint.address, "wrong") as client:
+    with DeviceClient(start_agent().endpoint.address, "wrong", tls=None) as client:
         with pytest.raises(TokenError, match="token file in the agent's state directory"):
             client.describe()
         with pytest.raises(TokenError):
@@ -152,7 +152,7 @@ def test_a_second_agent_is_told_who_is_first(start_agent: Starter, tmp_path: Pat
     says = rf"process {first.pid}, listening on {first.address}, files in .*state; .*kill {first.pid}"
     with pytest.raises(DeviceBusyError, match=says), running(config):
         pass
-    with DeviceClient(first.address, (tmp_path / "state/token").read_text().strip()) as client:
+    with DeviceClient(first.address, (tmp_path / "state/token").read_text().strip(), tls=None) as client:
         assert client.health()  # the first one's files are untouched
 
 
@@ -169,7 +169,7 @@ def test_nothing_is_left_after_the_end(tmp_path: Path) -> None:
         endpoint, token = agent.endpoint, agent.token
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
     with (
-        DeviceClient(endpoint.address, token) as client,
+        DeviceClient(endpoint.address, token, tls=None) as client,
         pytest.raises(DeviceUnreachableError, match="serve"),
     ):
         client.health()

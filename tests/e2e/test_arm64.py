@@ -86,7 +86,11 @@ def our_agent() -> Iterator[DeviceClient]:
 def client_of(transport: Transport) -> DeviceClient:
     connection = transport.open()
     return DeviceClient(
-        connection.address, connection.token, timeout_s=SLOW_S, last_words=transport.last_words
+        connection.address,
+        connection.token,
+        tls=connection.tls,
+        timeout_s=SLOW_S,
+        last_words=transport.last_words,
     )
 
 

@@ -47,7 +47,10 @@ def agent(folder: Path, plugin: Path) -> Iterator[tuple[int, DeviceClient]]:
         stack.callback(process.stdin.close)
         said = json.loads(process.stdout.readline())
         address = f"{said['host']}:{said['port']}"
-        yield process.pid, stack.enter_context(DeviceClient(address, read_token(Path(said["token_file"]))))
+        yield (
+            process.pid,
+            stack.enter_context(DeviceClient(address, read_token(Path(said["token_file"])), tls=None)),
+        )
 
 
 def resident_kib(pid: int | str) -> int:

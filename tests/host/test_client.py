@@ -41,7 +41,9 @@ def serve() -> Iterator[Serve]:
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         clients.append(
-            DeviceClient(f"127.0.0.1:{port}", "token", timeout_s=2, last_words=lambda: "out of battery")
+            DeviceClient(
+                f"127.0.0.1:{port}", "token", tls=None, timeout_s=2, last_words=lambda: "out of battery"
+            )
         )
         clients[0].server = server  # type: ignore[attr-defined]
         return clients[0]
@@ -68,7 +70,7 @@ def test_no_agent_is_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with DeviceClient(address, "token", timeout_s=2) as client:
+        with DeviceClient(address, "token", tls=None, timeout_s=2) as client:
             for ask in (client.health, client.describe, lambda: list(client.measure([ITEM], Policy()))):
                 with pytest.raises(DeviceUnreachableError, match=f"{address}: no agent answers"):
                     ask()
@@ -78,7 +80,7 @@ def test_a_port_that_never_answers_is_unreachable_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with (
-            DeviceClient(address, "token", timeout_s=0.3) as client,
+            DeviceClient(address, "token", tls=None, timeout_s=0.3) as client,
             pytest.raises(DeviceUnreachableError, match=r"no end within 0 s|no agent answers"),
         ):
             client.describe()

@@ -58,7 +58,7 @@ def deploy(
         try:
             connection = transport.open()
             with DeviceClient(
-                connection.address, connection.token, last_words=transport.last_words
+                connection.address, connection.token, tls=connection.tls, last_words=transport.last_words
             ) as client:
                 info = client.describe()
         finally:

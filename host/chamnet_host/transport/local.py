@@ -119,7 +119,9 @@ class LocalTransport:
             if endpoint is None:
                 return None
             connection = Connection(endpoint.address, read_token(Path(endpoint.token_file)))
-            with DeviceClient(connection.address, connection.token, timeout_s=_ANSWER_S) as client:
+            with DeviceClient(
+                connection.address, connection.token, tls=connection.tls, timeout_s=_ANSWER_S
+            ) as client:
                 return connection if client.health() else None
         except ChamNetError as error:
             log.info("not using the agent of %s: %s", state_dir, error)

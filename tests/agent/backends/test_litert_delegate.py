@@ -136,7 +136,7 @@ def test_tables_of_a_delegate_and_of_xnnpack_do_not_mix(toy: Path, tmp_path: Pat
             cores=sysinfo.usable_cores()[-1:],
             settings=given,
         )
-        with running(config) as agent, DeviceClient(agent.endpoint.address, agent.token) as client:
+        with running(config) as agent, DeviceClient(agent.endpoint.address, agent.token, tls=None) as client:
             digests.append(Platform.of(client.describe()).digest)
             items = [Item(visit_id=unit.key, blocks=(unit.key,)) for unit in (CONV, ADDING)]
             visits = {visit.visit_id: visit for visit in client.measure(items, Policy(laps=3))}

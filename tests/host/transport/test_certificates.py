@@ -46,7 +46,7 @@ class TestDirectTransportWithCertificates(TransportContract):
 
 def test_a_call_without_certificates_gets_nowhere(agent: RunningAgent) -> None:
     with (
-        DeviceClient(agent.endpoint.address, agent.token, timeout_s=5) as client,
+        DeviceClient(agent.endpoint.address, agent.token, tls=None, timeout_s=5) as client,
         pytest.raises(DeviceUnreachableError),
     ):
         client.describe()

@@ -69,7 +69,7 @@ def test_an_agent_is_told_of_the_tool_that_a_profile_names(tmp_path: Path, fake_
     profile = DeviceProfile(name="here", native_tool=str(fake_tool), native_tool_args="--use_fake=true")
     local = LocalTransport(own=True, flags=profile.agent_flags, environ=environ(tmp_path))
     connection = local.open()
-    with DeviceClient(connection.address, connection.token) as client:
+    with DeviceClient(connection.address, connection.token, tls=connection.tls) as client:
         found = client.describe().backend("native-tool")
     local.close()
     assert found is not None
@@ -80,7 +80,7 @@ def test_two_hosts_share_one_agent(tmp_path: Path, transport: LocalTransport) ->
     second = LocalTransport(environ=environ(tmp_path))
     assert transport.open() == second.open()
     second.close()
-    with DeviceClient(transport.open().address, transport.open().token) as client:
+    with DeviceClient(transport.open().address, transport.open().token, tls=None) as client:
         assert client.health()
 
 

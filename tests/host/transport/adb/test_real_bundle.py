@@ -38,7 +38,9 @@ def test_a_bundle_measures_where_nothing_is_installed(
 ) -> None:
     transport = AdbTransport(bundle, serial=device.address, way=way, environ=environ)
     connection = transport.open()
-    with DeviceClient(connection.address, connection.token, last_words=transport.last_words) as client:
+    with DeviceClient(
+        connection.address, connection.token, tls=connection.tls, last_words=transport.last_words
+    ) as client:
         assert {"onnxruntime", "litert"} <= {
             each.name for each in client.describe().backends if not each.why_not
         }

@@ -100,7 +100,7 @@ def gone_within(limit_s: float, phone: AdbdDevice) -> bool:
 @pytest.mark.parametrize("way", ["server", "direct"])
 def test_units_are_measured_on_the_device(make: Maker, way: str) -> None:
     connection = make(way=way).open()
-    with DeviceClient(connection.address, connection.token) as client:
+    with DeviceClient(connection.address, connection.token, tls=connection.tls) as client:
         item = Item(visit_id="1", blocks=(UNIT,))
         (visit,) = client.measure([item], Policy(mode="ring", laps=3))
     assert visit.status == "ok"
@@ -117,7 +117,7 @@ def test_a_tool_that_the_user_put_on_the_device_is_driven(make: Maker, phone: Ad
         name="phone", native_tool=place, native_tool_args="FAKE_LIB=/x --use_fake=true --fake_needs=FAKE_LIB"
     )
     connection = make(flags=profile.agent_flags).open()
-    with DeviceClient(connection.address, connection.token) as client:
+    with DeviceClient(connection.address, connection.token, tls=connection.tls) as client:
         item = Item(visit_id="1", blocks=(UNIT,))
         (visit,) = client.measure([item], Policy(mode="loop", laps=2), backend="native-tool")
     assert (visit.status, visit.samples_ns) == ("ok", (100_000, 100_000))
@@ -182,7 +182,7 @@ def test_an_agent_without_a_host_ends_with_its_lease(
 def test_hosts_share_an_agent_that_is_the_same_for_both(make: Maker, phone: AdbdDevice) -> None:
     first, second = make(), make()
     connection = first.open()
-    with DeviceClient(connection.address, connection.token) as client:
+    with DeviceClient(connection.address, connection.token, tls=connection.tls) as client:
         client.health()
         shared = second.open()
         assert shared.token == connection.token
@@ -194,7 +194,7 @@ def test_hosts_share_an_agent_that_is_the_same_for_both(make: Maker, phone: Adbd
 
 def test_an_agent_at_work_for_another_host_is_left_alone(make: Maker, bundle: Path) -> None:
     connection = make().open()
-    with DeviceClient(connection.address, connection.token) as client:
+    with DeviceClient(connection.address, connection.token, tls=connection.tls) as client:
         client.health()
         with pytest.raises(DeviceBusyError, match=r"with other settings works there for another host.*kill "):
             make(cores="auto").open()
