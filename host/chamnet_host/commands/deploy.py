@@ -103,6 +103,10 @@ def undeploy(
                     f" {process.pid}"
                 )
             agent.stop(process)
+        if device.transport == "adb":
+            from chamnet_host.transport.adb.awake import let_sleep
+
+            let_sleep(shell, folder)
         Deployment(shell, folder).remove()
     if as_json:
         print_json("undeploy", {"target": device.name, "folder": folder})

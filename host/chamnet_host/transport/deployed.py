@@ -143,7 +143,7 @@ class DeployedTransport:
             if self._networked:
                 self._networked.prepare(shell, certificates)
             self._started, endpoint = agent.start(self._start_s)
-            self._keep_awake(shell, self._started)
+            self._keep_awake(shell, folder)
         if self._networked:
             connection = Connection(self._networked.address, agent.token(), self._networked.tls)
         else:
@@ -154,8 +154,8 @@ class DeployedTransport:
             client.health()
         return connection
 
-    def _keep_awake(self, shell: DeviceShell, agent: Process) -> None:
-        """Keep the device awake as long as the agent runs; boards do not sleep."""
+    def _keep_awake(self, shell: DeviceShell, folder: str) -> None:
+        """Keep the device awake as long as the agent of a folder runs; boards do not sleep."""
 
     def _shared(self, agent: RemoteAgent, difference: Difference) -> Endpoint | None:
         """Return where an agent listens that can be shared; end one that nobody uses.

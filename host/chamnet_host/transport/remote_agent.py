@@ -18,14 +18,17 @@ from chamnet.wire.endpoint import Endpoint
 from chamnet_host.bundles.manifest import WRITABLE
 from chamnet_host.transport.shell import DeviceShell
 
-__all__ = ["Process", "RemoteAgent"]
+__all__ = ["PID", "Process", "RemoteAgent"]
+
+PID = f"{WRITABLE}/pid"
+"""File in a bundle's folder with the number of the process that was started last."""
 
 _POLL_S = 0.05
 _END_S = 10
 _LAST_CHARS = 2_000
 _WORDS_S = 5.0  # for the log to be read: the device may be silent
 _BEGIN_S = 10
-_LOG, _PID, _EXIT = f"{WRITABLE}/log", f"{WRITABLE}/pid", f"{WRITABLE}/exit"
+_LOG, _EXIT = f"{WRITABLE}/log", f"{WRITABLE}/exit"
 _CONNECTED = "01"  # state of a connection in /proc/net/tcp, where addresses are hexadecimal
 _MODULE = "chamnet_agent"
 
@@ -123,12 +126,12 @@ class RemoteAgent:
         serve = shlex.join(["./agent-python", "-P", "-m", _MODULE, "serve", *self._flags])
         # Nothing of this may hold the shell's own outputs, or the shell would not end. Without exec, mksh, the shell of
         # Android, would keep a copy of itself between, and tell that one's number.
-        wrapper = f"exec {serve} & echo $! >{_PID}; wait $!; echo $? >{_EXIT}"
+        wrapper = f"exec {serve} & echo $! >{PID}; wait $!; echo $? >{_EXIT}"
         begun = self._shell.run(
             f"cd {shlex.quote(self._folder)} && umask 077 && mkdir -p {WRITABLE} || exit 1;"
-            f" rm -f {_PID} {_EXIT} {WRITABLE}/agent/agent.json;"
+            f" rm -f {PID} {_EXIT} {WRITABLE}/agent/agent.json;"
             f" {{ exec setsid sh -c {shlex.quote(wrapper)} </dev/null >{_LOG} 2>&1 & }};"
-            f" i=0; while [ ! -s {_PID} ] && [ $i -lt {_BEGIN_S * 20} ]; do sleep 0.05; i=$((i+1)); done; cat {_PID}"
+            f" i=0; while [ ! -s {PID} ] && [ $i -lt {_BEGIN_S * 20} ]; do sleep 0.05; i=$((i+1)); done; cat {PID}"
         )
         if begun.code or not begun.stdout.strip().isdecimal():
             why = self.last_words() or begun.stderr.strip()[-300:]

@@ -16,6 +16,7 @@ from machine_bundle import binds, make_bundle, summed_up
 from chamnet.errors import BundleError, ConfigError, DeviceBusyError, DeviceUnreachableError
 from chamnet.records import Item, Policy
 from chamnet_agent.testing import Script
+from chamnet_host.app import run
 from chamnet_host.client import DeviceClient
 from chamnet_host.profiles import DeviceProfile
 from chamnet_host.testing import TransportContract
@@ -256,19 +257,105 @@ def test_last_words_are_the_agents(make: Maker) -> None:
     assert "serving on 127.0.0.1" in transport.last_words()
 
 
-def test_a_phone_is_kept_awake_and_left_as_it_was(make: Maker, phone: AdbdDevice) -> None:
-    phone.answer("settings get global stay_on_while_plugged_in", "2\n")
-    phone.answer("settings", "")
-    transport = make()
-    transport.open()
-    on, back = (f"settings put global stay_on_while_plugged_in {value}" for value in (7, 2))
-    assert on in phone.calls()
+SETTINGS = """\
+#!/system/bin/sh
+case $1 in get) cat /stubs/$3 ;; put) echo $4 >/stubs/$3 ;; esac
+"""
+
+
+@pytest.fixture
+def stays_on(phone: AdbdDevice) -> Path:
+    """Return a file with what the phone has as its setting to stay awake: 2."""
+    phone.path("/system/bin/settings").write_text(SETTINGS)
+    setting = phone.path("/stubs/stay_on_while_plugged_in")
+    setting.write_text("2\n")
+    return setting
+
+
+def becomes(setting: Path, value: str) -> bool:
+    deadline_s = time.monotonic() + 20
+    while setting.read_text().strip() != value:
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def reboot(phone: AdbdDevice) -> None:
+    """End everything that ChamNet runs on the phone, first what would put things right."""
+    for what in (b"stay_on_while_plugged_in", b"chamnet_agent"):
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if what in (process / "cmdline").read_bytes() and (process / "root").readlink() == phone.root:
+                    os.kill(int(process.name), signal.SIGKILL)
+            except OSError:  # ended meanwhile
+                continue
+
+
+def test_a_phone_is_kept_awake_and_left_as_it_was(make: Maker, phone: AdbdDevice, stays_on: Path) -> None:
+    make().open()
+    assert stays_on.read_text() == "7\n"
     (pid,) = agents_on(phone)
     os.kill(pid, signal.SIGKILL)  # nobody is left on the host's side to set it back
-    deadline_s = time.monotonic() + 10
-    while back not in phone.calls() and time.monotonic() < deadline_s:
-        time.sleep(0.1)
-    assert back in phone.calls()
+    assert becomes(stays_on, "2")
+
+
+def test_a_phone_that_was_rebooted_awake_is_set_back_by_the_next_run(
+    make: Maker, phone: AdbdDevice, stays_on: Path
+) -> None:
+    make().open()
+    reboot(phone)
+    assert stays_on.read_text() == "7\n"
+    again = make()
+    again.open()
+    assert stays_on.read_text() == "7\n"
+    again.close()
+    assert becomes(stays_on, "2")
+
+
+def test_undeploying_sets_a_phone_back_that_was_rebooted_awake(
+    make: Maker,
+    phone: AdbdDevice,
+    stays_on: Path,
+    tmp_path: Path,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make().open()
+    reboot(phone)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "phone.toml").write_text(
+        f'transport = "adb"\nserial = "{phone.address}"\nbundle = "android-x86_64"\n'
+    )
+    assert run(["undeploy", "--target", "phone", "--profiles", str(tmp_path)]) == 0
+    assert stays_on.read_text() == "2\n"
+    assert not phone.path(FOLDER).exists()
+
+
+def test_what_the_user_set_after_a_reboot_stays(make: Maker, phone: AdbdDevice, stays_on: Path) -> None:
+    make().open()
+    reboot(phone)
+    stays_on.write_text("0\n")
+    again = make()
+    again.open()
+    assert stays_on.read_text() == "7\n"
+    again.close()
+    assert becomes(stays_on, "0")
+
+
+def test_a_phone_stays_awake_for_the_agent_that_comes_next(
+    make: Maker, phone: AdbdDevice, stays_on: Path
+) -> None:
+    first = make()
+    first.open()
+    first.close()
+    second = make()
+    second.open()  # before the first one's end was noticed, or after
+    time.sleep(3)
+    assert stays_on.read_text() == "7\n"
+    second.close()
+    assert becomes(stays_on, "2")
 
 
 def test_a_phone_that_does_not_let_itself_be_asked_is_measured_all_the_same(
