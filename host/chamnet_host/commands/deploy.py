@@ -96,8 +96,7 @@ def undeploy(
     device = with_serial(find_profile(target, profiles), serial)
     with _agent_of(device) as (shell, folder, agent):
         if (process := agent.running()) is not None:
-            endpoint = agent.endpoint()
-            if endpoint and agent.has_host(endpoint.port):
+            if agent.in_use(process):
                 raise DeviceBusyError(
                     f"{device.name}: its agent works for a host; wait for that one, or end it in a shell of the device: kill"
                     f" {process.pid}"

@@ -166,8 +166,8 @@ class DeployedTransport:
         process = agent.running()
         if process is None:
             return None
-        endpoint = agent.endpoint()
-        if endpoint is None or not agent.has_host(endpoint.port):
+        endpoint = agent.in_use(process, start_s=self._start_s)
+        if endpoint is None:
             log.info("ending the agent of an earlier run, process %d", process.pid)
             agent.stop(process)
             return None

@@ -31,6 +31,10 @@ _BEGIN_S = 10
 _LOG, _EXIT = f"{WRITABLE}/log", f"{WRITABLE}/exit"
 _CONNECTED = "01"  # state of a connection in /proc/net/tcp, where addresses are hexadecimal
 _MODULE = "chamnet_agent"
+_TAKEN = 43  # a code of ours: another agent runs there
+_CALL_S = 2.0  # for the host of an agent that listens to call it: it has just read where, or calls again
+# Set `pid` to that of the agent: of the one that holds the lock, or of one that was started and does not hold it yet.
+_FIND = f"for f in {WRITABLE}/agent/lock {PID}; do [ -s $f ] && read -r pid <$f && grep -qs {_MODULE} /proc/$pid/cmdline && break; done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class RemoteAgent:
     def running(self) -> Process | None:
         """Return the agent's process, if one runs."""
         found = self._shell.run(
-            f"read -r pid <{shlex.quote(self._state_dir)}/lock && echo $pid && tr '\\0' '\\n' </proc/$pid/cmdline"
+            f"cd {shlex.quote(self._folder)} && {_FIND} && echo $pid && tr '\\0' '\\n' </proc/$pid/cmdline"
         )
         pid, *arguments = found.stdout.splitlines() or [""]
         if found.code or not pid.isdecimal() or _MODULE not in arguments:
@@ -114,6 +118,25 @@ class RemoteAgent:
         rows = (line.split() for line in table.splitlines())
         return any(row[1].endswith(f":{port:04X}") and row[3] == _CONNECTED for row in rows if len(row) > 3)
 
+    def in_use(self, process: Process, *, start_s: float = 60.0) -> Endpoint | None:
+        """Return where an agent listens that a host uses; None if nobody does.
+
+        Args:
+            process: The agent's. Another host may have just started it: it is waited for, and for that host's first call.
+            start_s: For it to listen.
+        """
+        deadline_ns = self._clock.now_ns() + round(start_s * 1e9)
+        while (endpoint := self.endpoint()) is None or endpoint.pid != process.pid:
+            if self._clock.now_ns() > deadline_ns or self.running() is None:
+                return None
+            self._clock.sleep_s(_POLL_S)
+        deadline_ns = self._clock.now_ns() + round(_CALL_S * 1e9)
+        while not self.has_host(endpoint.port):
+            if self._clock.now_ns() > deadline_ns:
+                return None
+            self._clock.sleep_s(_POLL_S)
+        return endpoint
+
     def start(self, timeout_s: float) -> tuple[Process, Endpoint]:
         """Start the agent, apart from everything that this host holds, and return where it answers.
 
@@ -129,10 +152,13 @@ class RemoteAgent:
         wrapper = f"exec {serve} & echo $! >{PID}; wait $!; echo $? >{_EXIT}"
         begun = self._shell.run(
             f"cd {shlex.quote(self._folder)} && umask 077 && mkdir -p {WRITABLE} || exit 1;"
+            f" {_FIND} && exit {_TAKEN};"
             f" rm -f {PID} {_EXIT} {WRITABLE}/agent/agent.json;"
             f" {{ exec setsid sh -c {shlex.quote(wrapper)} </dev/null >{_LOG} 2>&1 & }};"
             f" i=0; while [ ! -s {PID} ] && [ $i -lt {_BEGIN_S * 20} ]; do sleep 0.05; i=$((i+1)); done; cat {PID}"
         )
+        if begun.code == _TAKEN:
+            raise self._taken()
         if begun.code or not begun.stdout.strip().isdecimal():
             why = self.last_words() or begun.stderr.strip()[-300:]
             raise DeviceError(f"{self._shell.name}: the agent cannot be run: {why}")
@@ -177,10 +203,13 @@ class RemoteAgent:
         if code == UsageError.exit_code:
             raise ConfigError(f"{self._shell.name}: {self.last_words() or 'the agent does not start'}")
         if self.running() is not None:
-            raise DeviceBusyError(f"{self._shell.name}: another host has just started an agent; try again")
+            raise self._taken()
         raise DeviceUnreachableError(
             f"{self._shell.name}: the agent ended at once, with {code}{self._quoted_words()}"
         )
+
+    def _taken(self) -> DeviceBusyError:
+        return DeviceBusyError(f"{self._shell.name}: another host has just started an agent; try again")
 
     def _quoted_words(self) -> str:
         words = self.last_words()

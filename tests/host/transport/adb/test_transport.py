@@ -3,8 +3,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -204,6 +206,53 @@ def test_an_agent_at_work_for_another_host_is_left_alone(make: Maker, bundle: Pa
         with pytest.raises(DeviceBusyError, match="of another bundle"):
             make().open()
         assert client.health()
+
+
+def test_an_agent_that_another_host_started_meanwhile_is_left_alone(
+    make: Maker, bundle: Path, phone: AdbdDevice
+) -> None:
+    first = make()
+    opened: list[Connection] = []
+
+    def meanwhile(done: int, total: int, path: str) -> None:
+        if not opened and not path:  # all is sent
+            opened.append(first.open())
+
+    late = make(progress=meanwhile)
+    with pytest.raises(DeviceBusyError, match="another host has just started an agent; try again"):
+        late.open()
+    (connection,) = opened
+    with DeviceClient(connection.address, connection.token, tls=None) as client:
+        assert client.health()
+        assert phone.path(f"{FOLDER}/var/agent/agent.json").exists()
+        assert "serving on 127.0.0.1" in first.last_words()
+        assert late.open().token == connection.token
+        late.close()
+        assert client.health()
+
+
+def test_an_agent_that_another_host_is_just_starting_is_waited_for(make: Maker, bundle: Path) -> None:
+    launcher = bundle / "agent-python"
+    launcher.write_text(launcher.read_text().replace("exec ", "sleep 3\nexec ", 1))
+    summed_up(bundle)
+    sender, first, second = make(), make(), make()
+    sender.open()
+    sender.close()
+    joined = threading.Event()
+
+    def work() -> str:
+        connection = first.open()
+        with DeviceClient(connection.address, connection.token, tls=None) as client:
+            client.health()
+            joined.wait(30)
+        return connection.token
+
+    with ThreadPoolExecutor(1) as other:
+        working = other.submit(work)
+        time.sleep(2)
+        shared = second.open().token
+        joined.set()
+        assert shared == working.result()
 
 
 def test_an_agent_that_cannot_start_as_asked_says_why(make: Maker, phone: AdbdDevice) -> None:
