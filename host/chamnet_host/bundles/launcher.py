@@ -2,7 +2,7 @@
 
 from string import Template
 
-from chamnet_host.bundles.manifest import WRITABLE
+from chamnet_host.bundles.manifest import COMPILED, WRITABLE
 from chamnet_host.bundles.recipe import Recipe
 
 __all__ = ["LAUNCHER", "launcher_text"]
@@ -24,7 +24,7 @@ case "$${PYTHONPATH:-}" in
 esac
 [ -d "$$here/$writable/tmp" ] || mkdir -p "$$here/$writable/tmp" "$$here/$writable/home" 2>/dev/null
 export PYTHONPATH PYTHONHOME="$$here/py" PYTHONNOUSERSITE=1 PYTHONUTF8=1 \\
-  PYTHONPYCACHEPREFIX="$$here/$writable/pycache"$folders
+  PYTHONPYCACHEPREFIX="$$here/$compiled"$folders
 exec "$$here/lib/$loader" --inhibit-cache --library-path "$$here/lib" --argv0 "$$here/$launcher" \\
   "$$here/py/bin/python3" "$$@"
 """)
@@ -39,5 +39,6 @@ def launcher_text(recipe: Recipe) -> str:
         loader=recipe.loader,
         launcher=LAUNCHER,
         writable=WRITABLE,
+        compiled=COMPILED,
         folders=_FOLDERS.format(WRITABLE) if recipe.os == "android" else "",
     )

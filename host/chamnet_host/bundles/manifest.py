@@ -11,11 +11,12 @@ from typing import Any, Self
 from chamnet.errors import BundleError
 from chamnet_host.bundles.downloads import sha256_of
 
-__all__ = ["FORMAT", "NAME", "WRITABLE", "FileFacts", "Manifest", "facts_of"]
+__all__ = ["COMPILED", "FORMAT", "NAME", "WRITABLE", "FileFacts", "Manifest", "facts_of"]
 
 FORMAT = 1
 NAME = "manifest.json"
 WRITABLE = "var"  # a device writes below this folder and nowhere else
+COMPILED = f"{WRITABLE}/pycache"  # what its Python has compiled
 _SHOWN = 3  # differences that an error names
 
 

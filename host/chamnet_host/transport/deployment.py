@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chamnet.errors import BundleError, ConfigError, DeviceError
-from chamnet_host.bundles.manifest import WRITABLE, Manifest
+from chamnet_host.bundles.manifest import COMPILED, WRITABLE, Manifest
 from chamnet_host.transport.shell import DeviceShell, Finished, Upload
 
 __all__ = ["Deployment", "Difference", "Progress"]
@@ -87,6 +87,10 @@ class Deployment:
         for start in range(0, len(difference.surplus), _PATHS_A_COMMAND):
             paths = shlex.join(difference.surplus[start : start + _PATHS_A_COMMAND])
             self._must(f"cd {self._quoted} && rm -f -- {paths}", timeout_s=_REMOVE_S)
+        if (
+            difference
+        ):  # Python tells by size and date alone whether what it compiled is of the file that is there
+            self._must(f"rm -rf {self._quoted}/{COMPILED}", timeout_s=_REMOVE_S)
         self._shell.push(_counted(self._uploads(difference.changed, bundle, manifest), progress))
         log.info(
             "%s: %d files sent, %d removed",

@@ -203,6 +203,7 @@ def _send(pipe: IO[bytes], upload: Upload) -> int:
     content = upload.source.read_bytes()
     entry = tarfile.TarInfo(upload.target.lstrip("/"))
     entry.size, entry.mode = len(content), upload.mode
+    entry.mtime = int(upload.source.stat().st_mtime)
     pipe.write(entry.tobuf(tarfile.GNU_FORMAT))
     pipe.write(content)
     pipe.write(bytes(-len(content) % tarfile.BLOCKSIZE))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine_bundle import make_bundle, summed_up
 
 from chamnet.errors import BundleError, ConfigError
 from chamnet_host.bundles.archive import write_archive
@@ -198,6 +199,20 @@ def test_an_archive_unpacks_to_the_same_bundle(sources: Sources, tmp_path: Path,
     with tarfile.open(packed[0]) as archive:
         archive.extractall(tmp_path / "unpacked", filter="tar")
     Manifest.load(tmp_path / "unpacked" / "chamnet").verify(tmp_path / "unpacked" / "chamnet")
+
+
+def test_a_file_in_an_archive_is_dated_by_what_it_holds(tmp_path: Path) -> None:
+    """Python tells by size and date whether what it compiled before is still right."""
+    folder = make_bundle(tmp_path / "bundle")
+    dates = []
+    for number in range(2):
+        (folder / "plugin/version.py").write_text(f"V = {number}\n")
+        path = tmp_path / "packed.tar.gz"
+        write_archive(summed_up(folder), Manifest.load(folder), path)
+        with tarfile.open(path) as archive:
+            dates.append({member.name: member.mtime for member in archive})
+    changed = {name for name in dates[0] if dates[0][name] != dates[1][name]}
+    assert changed == {"chamnet/plugin/version.py", "chamnet/manifest.json"}
 
 
 @pytest.mark.parametrize("values", [{"kind": "tiny"}, {"arch": "mips"}, {"os": "windows"}])

@@ -92,6 +92,19 @@ def test_what_the_agent_writes_is_left_alone(
     assert device.path(f"{FOLDER}/var/log").exists()
 
 
+def test_what_python_compiled_of_another_bundle_is_gone(
+    deployment: Deployment, bundle: Path, device: AdbdDevice
+) -> None:
+    deploy(deployment, bundle)
+    compiled = device.path(f"{FOLDER}/var/pycache/module.pyc")
+    compiled.parent.mkdir(parents=True)
+    compiled.touch()
+    deploy(deployment, bundle)
+    (bundle / "data/added").write_text("added\n")
+    deploy(deployment, summed_up(bundle))
+    assert not compiled.exists()
+
+
 def test_progress_is_told(deployment: Deployment, bundle: Path) -> None:
     manifest, told = Manifest.load(bundle), []
     deployment.apply(deployment.difference(manifest), bundle, manifest, lambda *what: told.append(what))

@@ -78,6 +78,19 @@ def test_files_on_their_way_are_lost_with_it(board: SshdBoard, tmp_path: Path) -
     shell.close()
 
 
+def test_a_module_that_changes_at_equal_length_is_compiled_anew(board: SshdBoard, tmp_path: Path) -> None:
+    shell = SshShell("127.0.0.1", options=board.options)
+    source = tmp_path / "version.py"
+    environ = f"PYTHONPATH={tmp_path}/there PYTHONPYCACHEPREFIX={tmp_path}/pycache"
+    for second, version in enumerate(("1.31.1", "1.31.2")):
+        source.write_text(f"V = {version!r}\n")
+        os.utime(source, (1_700_000_000 + second,) * 2)
+        shell.push([Upload(source=source, target=f"{tmp_path}/there/version.py")])
+        said = shell.run(f"{environ} {sys.executable} -c 'import version; print(version.V)'")
+        assert said.stdout.strip() == version
+    shell.close()
+
+
 def test_nobody_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
