@@ -26,7 +26,8 @@ class Transport(Protocol):
     """Makes the agent of one device reachable. Used from one thread at a time.
 
     What `open` starts (an agent, a tunnel), `close` ends; what ran before, it leaves alone. Should the host die
-    without `close`, nothing is left behind for longer than the agent's lease.
+    without `close`, nothing is left behind for longer than the agent's lease, but for a port of the adb server's that leads
+    to nobody.
     """
 
     def open(self) -> Connection:

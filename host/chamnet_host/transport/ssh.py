@@ -34,6 +34,8 @@ _READ_S = 60.0
 _ASKED_S = 10.0
 _PORT_TRIES = 5
 _SHOWN = 3  # lines of tar
+_PREFIX = "chamnet-ssh-"
+_STALE_S = 600  # an empty folder of this age is not of a connection that is being made
 _OPTIONS = (
     "BatchMode=yes",
     f"ConnectTimeout={_CONNECT_S}",
@@ -52,24 +54,26 @@ class SshShell:
     Args:
         host: As after `ssh`: a name of the user's configuration, `HOST`, or `USER@HOST`.
         options: More options of ssh, such as `-p 2222`.
+        linger_s: After which the connection ends if this process is shot; a tunnel that is used keeps it.
 
     Raises:
         ConfigError: There is no ssh here, or the board asks for what only the user can answer.
         DeviceUnreachableError: The board does not answer.
     """
 
-    def __init__(self, host: str, *, options: Sequence[str] = ()) -> None:
+    def __init__(self, host: str, *, options: Sequence[str] = (), linger_s: int = 600) -> None:
         if shutil.which("ssh") is None:
             raise ConfigError("there is no `ssh` here; install OpenSSH's client")
         if host.startswith("-"):
             raise ConfigError(f"{host!r}: not the name of a host")
         self._host = host
-        self._folder = Path(tempfile.mkdtemp(prefix="chamnet-ssh-"))  # short: sockets have short names
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # short: sockets have short names
+        _sweep(self._folder)
         self._own = ["ssh", "-S", str(self._folder / "c"), *options]
         self._own += [word for option in _OPTIONS for word in ("-o", option)]
         self._base = [*self._own, "-o", "ProxyCommand=false"]  # never a connection but the shared one
         try:
-            self._connect()
+            self._connect(linger_s)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -150,9 +154,11 @@ class SshShell:
                 )
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _connect(self) -> None:
+    def _connect(self, linger_s: int) -> None:
         """Start the connection that everything shares; it ends with `close`."""
-        command = [*self._own, "-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-N", "-f", self._host]
+        command = [
+            *self._own, "-o", "ControlMaster=yes", "-o", f"ControlPersist={linger_s}", "-N", "-f", self._host
+        ]  # fmt: skip
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -196,6 +202,14 @@ class SshShell:
             f"{self._host}: the board went away while {doing} ({said.strip()[-200:] or 'killed'}); connect it again and run"
             " the same command: what is whole on it is not sent again"
         )
+
+
+def _sweep(own: Path) -> None:
+    """Remove what hosts that were shot have left: folders whose connection has ended."""
+    for other in own.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # used still, or another user's
+            if own.stat().st_mtime - other.stat().st_mtime > _STALE_S:
+                other.rmdir()
 
 
 def _send(pipe: IO[bytes], upload: Upload) -> int:

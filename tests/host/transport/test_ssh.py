@@ -1,10 +1,12 @@
 """A board over ssh: the system's client against a real server."""
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +90,48 @@ def test_a_module_that_changes_at_equal_length_is_compiled_anew(board: SshdBoard
         shell.push([Upload(source=source, target=f"{tmp_path}/there/version.py")])
         said = shell.run(f"{environ} {sys.executable} -c 'import version; print(version.V)'")
         assert said.stdout.strip() == version
+    shell.close()
+
+
+def open_and_be_shot(board: SshdBoard, tunnel: str) -> Path:
+    """Open a board in another process, with a tunnel that is used or without, and kill that; return its folder."""
+    code = (
+        "import socket, time; from chamnet_host.transport.ssh import SshShell; "
+        f"shell = SshShell('127.0.0.1', options={board.options!r}, linger_s=2); "
+        f"print(shell._folder, flush=True); {tunnel}; time.sleep(6); shell.run('true'); print('held', flush=True); time.sleep(60)"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ
+    ) as host:
+        assert host.stdout is not None
+        folder = Path(host.stdout.readline().strip())
+        if tunnel != "pass":
+            assert host.stdout.readline() == "held\n"
+        host.kill()
+    return folder
+
+
+def hang_up_last(far: socket.socket) -> None:
+    """Take one connection and end it when the other side has, as an agent does."""
+    with contextlib.suppress(OSError), far.accept()[0] as connection:
+        connection.recv(1)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_the_connection_of_a_host_that_was_shot_ends(board: SshdBoard, used: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        threading.Thread(target=hang_up_last, args=(far,), daemon=True).start()
+        where = f"shell.forward({far.getsockname()[1]}).split(':')"
+        tunnel = f"where = {where}; kept = socket.create_connection((where[0], int(where[1])))"
+        folder = open_and_be_shot(board, tunnel if used else "pass")
+        deadline_s = time.monotonic() + 20
+        while (folder / "c").exists():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+    os.utime(folder, (1_700_000_000,) * 2)
+    shell = SshShell("127.0.0.1", options=board.options)
+    assert not folder.exists()
     shell.close()
 
 
