@@ -42,13 +42,15 @@ class DeviceProfile:
         transport: `local` (this machine), `direct` (an agent that already listens at `address`), `adb` (an agent that is
             put on a phone or board and started there), `ssh` (the same over ssh), or `absent`: a table that was imported,
             of a device that is not here (never in a file).
-        address: `HOST:PORT`, for `direct`; for `adb` and `ssh`: where the agent is to answer instead of through a tunnel.
+        address: `HOST:PORT`, for `direct`; for `adb` and `ssh`: where the agent is to answer instead of through a tunnel;
+            `{serial}` in it stands for the host of the device.
         host: As after `ssh`, for `ssh`: a name of the user's configuration, `HOST`, or `USER@HOST`.
         ssh_options: More options of ssh, such as `-p 2222`.
         serial: As `adb devices` shows it, or `HOST:PORT` of adbd, for `adb`; empty: the only one.
         token_file: File that holds the agent's token, for `direct`; empty: where a local agent keeps it.
         tls: Folder of certificates: the host's, for `direct` where the address is another machine's; of both sides, for an
-            agent that is put on the device and has an address. Empty: a folder of the user's own.
+            agent that is put on the device and has an address. Empty: a folder of the user's own. `{serial}` in it stands for
+            the same as in `address`, or, for `direct`, for the address.
         backend: Backend to measure with; empty: the agent's default.
         cores: Cores to pin to, such as `0,1`; `auto`: the agent chooses.
         threads: Threads that work.
@@ -173,6 +175,13 @@ def _mistake(profile: DeviceProfile) -> str | None:
     if profile.is_deployed and not profile.bundle:
         example = "android-aarch64" if profile.transport == "adb" else "linux-aarch64"
         return f"transport {profile.transport} needs a bundle, such as bundle = '{example}'"
+    if (
+        profile.is_deployed
+        and "{serial}" in profile.address
+        and profile.tls
+        and "{serial}" not in profile.tls
+    ):
+        return "tls needs {serial}, as address has it: each device has certificates of its own"
     if profile.threads < 1:
         return "threads must be at least 1"
     return "patience_s must not be negative" if profile.patience_s < 0 else None

@@ -49,6 +49,10 @@ def test_unknown_target_lists_the_known(target: str) -> None:
             "give --delegate=/x.so to `chamnet-agent serve` there",
         ),
         ("transport = 'adb'", "needs a bundle, such as bundle = 'android-aarch64'"),
+        (
+            "transport = 'adb'\nbundle = 'android-aarch64'\naddress = '{serial}:8799'\ntls = '/certificates'",
+            "tls needs {serial}",
+        ),
         ("transport = ", "cannot be read as TOML"),
     ],
 )

@@ -17,12 +17,22 @@ def with_serial(device: DeviceProfile, serial: str | None) -> DeviceProfile:
         serial: Goes before what the profile says; None leaves that.
 
     Raises:
-        ConfigError: The profile is of a device that there is one of.
+        ConfigError: The profile is of a device that there is one of, or has its address.
     """
     if serial is None:
         return device
     if not serial:
         raise ConfigError("--serial '': give a serial number, a host or an address")
+    if (
+        device.is_deployed
+        and device.address
+        and "{serial}" not in device.address
+        and serial != serial_of(device)
+    ):
+        raise ConfigError(
+            f"--serial {serial}: target {device.name!r} has the address = {device.address!r} of one device; write {{serial}} there"
+            " for the host that each is reached at, or leave `address` out"
+        )
     if device.transport == "adb":
         return replace(device, serial=serial)
     if device.transport == "ssh":

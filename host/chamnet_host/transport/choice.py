@@ -33,7 +33,7 @@ def transport_of(device: DeviceProfile) -> Transport:
     if device.transport == "direct":
         named = device.token_file.replace("{serial}", device.address)
         token_file = Path(named).expanduser() if named else None
-        tls = Path(device.tls).expanduser() if device.tls else None
+        tls = Path(device.tls.replace("{serial}", device.address)).expanduser() if device.tls else None
         return DirectTransport(device.address, token_file=token_file, tls=tls)
     if device.is_deployed:
         return deployed_transport(device)
@@ -70,11 +70,32 @@ def deployed_transport(
 
 
 def _networked(device: DeviceProfile) -> Networked | None:
-    """Return where the agent of a device answers in its network, if it is to."""
+    """Return where the agent of a device answers in its network, if it is to.
+
+    Raises:
+        ConfigError: Its address is by serial, and it has none.
+    """
     if not device.address:
         return None
-    own = Path(device.tls).expanduser() if device.tls else config_folder() / "certificates" / device.name
-    return Networked(device.address, own)
+    host = _host_of(device)
+    several = "{serial}" in device.address
+    if several and not host:
+        raise ConfigError(
+            f"target {device.name!r}: {{serial}} in its address stands for a serial; name one with --serial, or in the profile"
+        )
+    name = f"{device.name}@{host}" if several else device.name
+    own = (
+        Path(device.tls.replace("{serial}", host)) if device.tls else config_folder() / "certificates" / name
+    )
+    return Networked(device.address.replace("{serial}", host), own.expanduser())
+
+
+def _host_of(device: DeviceProfile) -> str:
+    """Return where a device is reached, without a user before it or a port of adb's behind."""
+    if device.transport == "ssh":
+        return device.host.rpartition("@")[2]
+    host, _, port = device.serial.rpartition(":")
+    return host if port.isdecimal() and host else device.serial
 
 
 @contextmanager

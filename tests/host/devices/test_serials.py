@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_there_is_one_of_this_machine(transport: str) -> None:
     assert serial_of(device) == ""
     with pytest.raises(ConfigError, match="target 'here' is one machine"):
         with_serial(device, "A")
+
+
+@pytest.mark.parametrize("device", [PHONE, BOARD])
+def test_another_device_is_not_called_at_the_address_of_the_profiles_own(device: DeviceProfile) -> None:
+    placed = replace(device, address="192.168.0.7:8799")
+    assert with_serial(placed, serial_of(placed)) == placed
+    with pytest.raises(ConfigError, match=r"--serial another: .*address = '192.168.0.7:8799'.*\{serial\}"):
+        with_serial(placed, "another")
+    assert serial_of(with_serial(replace(device, address="{serial}:8799"), "another")) == "another"
 
 
 def test_an_empty_serial_is_a_mistake() -> None:
