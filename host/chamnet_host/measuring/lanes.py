@@ -121,6 +121,10 @@ class Lane:
     _lost_ns: int | None = field(default=None, init=False)  # since when there was no visit
     _pause_s: float = field(default=0.0, init=False)
     _client: "DeviceClient | None" = field(default=None, init=False)
+    _cool_down: CoolDown = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cool_down = CoolDown(self.cool_to_c, strict=self.strict, clock=self.clock, name=self.serial)
 
     @property
     def is_lost(self) -> bool:
@@ -161,9 +165,8 @@ class Lane:
             client.close()
 
     def _measure(self, work: Work, client: "DeviceClient") -> Iterator[Told]:
-        cool_down = CoolDown(self.cool_to_c, strict=self.strict, clock=self.clock)
         while (request := work.take(self.serial)) is not None:
-            for temperature_c in cool_down.wait(client):
+            for temperature_c in self._cool_down.wait(client):
                 if work.is_stopped:
                     return
                 yield Told(lane=self, waiting=f"cooling from {temperature_c:.0f} to {self.cool_to_c:.0f} °C")
@@ -171,7 +174,7 @@ class Lane:
                 for made in self._visits(client, request):
                     if work.is_news(made.visit):
                         self._lost_ns = None
-                    cool_down.saw(made.visit.conditions)
+                    self._cool_down.saw(made.visit.conditions)
                     yield Told(lane=self, made=made)
                     if work.is_stopped:
                         return

@@ -199,6 +199,27 @@ def test_a_hot_device_is_left_to_cool(store: Store) -> None:
     assert stored(store) == BATCH.visit_ids(PLATFORM.digest)
 
 
+def test_a_device_that_stays_hot_is_left_to_cool_once_though_it_is_lost_meanwhile(store: Store) -> None:
+    hot = Conditions(temperature_c=50.0)
+
+    class Hot(ScriptedDevice):
+        def measure(self, items: Sequence[Item], policy: Policy, **_: Any) -> Iterator[Visit]:
+            yield from (replace(visit, conditions=hot) for visit in super().measure(items, policy))
+
+        def describe(self) -> Any:
+            return SimpleNamespace(conditions=hot)
+
+    def lose(item: Item, count: int) -> None:
+        if count in (30, 70):
+            device.sent += 1
+            raise DeviceLostError("gone")
+
+    device, clock = Hot(lose), FakeClock()
+    run(store, device.connect, cool_to_c=40.0, clock=clock)
+    assert stored(store) == BATCH.visit_ids(PLATFORM.digest)
+    assert 120 <= clock.time_ns / 1e9 < 130
+
+
 def test_an_agent_that_leaves_no_token_behind_is_lost_too(store: Store) -> None:
     def lose(item: Item, count: int) -> None:
         if count == 30:
