@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 
-from adbutils import AdbClient, AdbError, adb_path
+from adbutils import AdbError, adb_path
 
 from chamnet.errors import ConfigError, DeviceUnreachableError
 from chamnet_host.transport.adb.link import ServiceRefusedError
@@ -40,11 +40,10 @@ class ServerLink:
     def __init__(self, serial: str | None, *, port: int, environ: Mapping[str, str]) -> None:
         self._port = port
         ensure_server(port, environ)
-        self._client = AdbClient(_HOST, port, socket_timeout=_ANSWER_S)
         self._forwards: list[int] = []
         try:
             self._serial = self._found(serial)
-        except (AdbError, OSError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise DeviceUnreachableError(
                 f"{serial or 'adb'}: the adb server on port {self._port} fails ({error}); see: adb devices"
             ) from error
@@ -91,8 +90,11 @@ class ServerLink:
         """Return the serial number of the device that is meant, ready to be used."""
         states = self._states()
         if serial is not None and ":" in serial and states.get(serial) != "device":
-            self._client.disconnect(serial)  # as it is, it would stay refused or offline
-            answer = self._client.connect(serial, timeout=_CONNECT_S)
+            with contextlib.suppress(ConnectionError):  # it is not connected
+                ask_server(
+                    self._port, f"host:disconnect:{serial}", timeout_s=_ANSWER_S
+                )  # else it may stay refused
+            answer = ask_server(self._port, f"host:connect:{serial}", timeout_s=_CONNECT_S)
             states = self._states()
             if serial not in states:
                 raise DeviceUnreachableError(f"{serial}: {answer}; is adb over network on there?")
@@ -101,7 +103,10 @@ class ServerLink:
         return chosen
 
     def _states(self) -> dict[str, str]:
-        return {info.serial: info.state for info in self._client.list()}
+        """Return the state of each device; serial numbers and states may hold spaces."""
+        lines = ask_server(self._port, "host:devices", timeout_s=_ANSWER_S).splitlines()
+        pairs = (line.partition("\t") for line in lines)
+        return {serial: state for serial, tab, state in pairs if tab}
 
     def _ask(self, service: str, timeout_s: float) -> "SocketStream":
         stream = SocketStream(socket.create_connection((_HOST, self._port), timeout=timeout_s))

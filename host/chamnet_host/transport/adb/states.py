@@ -49,7 +49,10 @@ def check_state(serial: str, state: str) -> None:
     Raises:
         DeviceUnreachableError: It cannot; says what to do.
     """
-    if state != "device":
-        raise DeviceUnreachableError(
-            f"{serial}: {_STATES.get(state, f'is in state {state!r}; start Android on it')}"
-        )
+    if state == "device":
+        return
+    known = next(
+        (name for name in _STATES if state.startswith(name)), None
+    )  # adb says why after `no permissions`
+    said = _STATES[known] if known else f"is in state {state!r}; start Android on it"
+    raise DeviceUnreachableError(f"{serial}: {said}")

@@ -2,6 +2,8 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,44 @@ def test_no_server_and_no_adb_is_said(tmp_path: Path, monkeypatch) -> None:
         open_adb(way="server", environ=environ)
 
 
+@pytest.fixture
+def server_that_knows() -> Iterator[Callable[[str], dict[str, str]]]:
+    """Return a function that runs an adb server which knows devices and nothing else, and returns what names it."""
+    with ExitStack() as stack:
+
+        def start(devices: str) -> dict[str, str]:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            threading.Thread(target=tell_all, args=(listener, devices), daemon=True).start()
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
+            return {"ANDROID_ADB_SERVER_PORT": str(listener.getsockname()[1])}
+
+        yield start
+
+
+NO_RULE = "no permissions (missing udev rules? user is in the plugdev group); see [http://developer.android.com/tools/device.html]"
+
+
+@pytest.mark.parametrize(
+    ("devices", "says"),
+    [
+        (f"ZY22ABCDEF\t{NO_RULE}\n", "ZY22ABCDEF: may not be opened by this user.*udev rules"),
+        ("ZY22ABCDEF\tno permissions\n", "ZY22ABCDEF: may not be opened"),
+        ("adb-X (2)._adb-tls-connect._tcp\toffline\n", r"adb-X \(2\)\._adb-tls-connect\._tcp: is connected and"),
+        ("\n", "no device is connected"),
+    ],
+)  # fmt: skip
+def test_what_a_server_says_of_a_device_is_understood(
+    server_that_knows: Callable[[str], dict[str, str]], devices: str, says: str
+) -> None:
+    with pytest.raises(DeviceUnreachableError, match=says):
+        open_adb(environ=server_that_knows(devices))
+
+
+def test_a_serial_number_may_hold_a_space(server_that_knows: Callable[[str], dict[str, str]]) -> None:
+    serial = "adb-X (2)._adb-tls-connect._tcp"
+    assert open_adb(environ=server_that_knows(f"{serial}\tdevice\n")).name == serial
+
+
 @pytest.mark.parametrize(
     ("state", "what_next"),
     [("unauthorized", "accept the key"), ("offline", "plug it in again"), ("no permissions", "udev rules"),
@@ -173,6 +213,14 @@ def test_auto_is_direct_where_no_server_runs(device: AdbdDevice, tmp_path: Path)
     shell.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def tell_all(listener: socket.socket, devices: str) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            with listener.accept()[0] as connection:
+                if connection.recv(4096) == b"000chost:devices":
+                    connection.sendall(b"OKAY%04x%s" % (len(devices), devices.encode()))
 
 
 def hang_up_on_all(listener: socket.socket) -> None:
