@@ -13,6 +13,7 @@ from adb_shell.transport.base_transport import BaseTransport
 
 from chamnet.errors import ConfigError, DeviceUnreachableError
 from chamnet_host.transport.adb.forwarding import Forward
+from chamnet_host.transport.adb.link import WirelessDebuggingError
 from chamnet_host.transport.adb.multiplexer import Multiplexer, MuxStream
 from chamnet_host.transport.adb.states import UNAUTHORISED
 
@@ -41,6 +42,7 @@ class DirectLink:
     Raises:
         ConfigError: The address is none, or the key cannot be used.
         DeviceUnreachableError: Nobody answers, or the device does not accept the key.
+        WirelessDebuggingError: Only an adb server can talk to it.
     """
 
     def __init__(self, address: str, *, key: Path, timeout_s: float = 10.0, accept_s: float = 10.0) -> None:
@@ -53,6 +55,10 @@ class DirectLink:
             device.connect([signer], auth_timeout_s=accept_s, read_timeout_s=timeout_s)
         except _FOREIGN as error:
             transport.close()
+            if transport.wants_tls:
+                raise WirelessDebuggingError(
+                    f"{address}: this is wireless debugging, which only an adb server can use"
+                ) from error
             raise DeviceUnreachableError(f"{address}: {_why(error, transport)}") from error
         self._multiplexer = Multiplexer(transport.taken(), chunk_bytes=device.max_chunk_size)
 
@@ -83,6 +89,7 @@ class _Connection(BaseTransport):  # type: ignore[misc]
 
     Attributes:
         asked: Whether the device has asked for a key.
+        wants_tls: Whether it has asked for TLS.
     """
 
     def __init__(self, address: str) -> None:
@@ -92,6 +99,7 @@ class _Connection(BaseTransport):  # type: ignore[misc]
         self._place = (host.strip("[]"), int(port))
         self._socket: socket.socket | None = None
         self.asked = False
+        self.wants_tls = False
 
     def connect(self, timeout_s: float | None) -> None:
         self._socket = socket.create_connection(self._place, timeout=timeout_s)
@@ -109,6 +117,7 @@ class _Connection(BaseTransport):  # type: ignore[misc]
         if not content:
             raise ConnectionError("the device hung up")
         self.asked = self.asked or content[:4] == b"AUTH"
+        self.wants_tls = self.wants_tls or content[:4] == b"STLS"
         return content
 
     def bulk_write(self, data: bytes, timeout_s: float | None) -> int:

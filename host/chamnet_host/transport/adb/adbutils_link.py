@@ -97,7 +97,10 @@ class ServerLink:
             answer = ask_server(self._port, f"host:connect:{serial}", timeout_s=_CONNECT_S)
             states = self._states()
             if serial not in states:
-                raise DeviceUnreachableError(f"{serial}: {answer}; is adb over network on there?")
+                raise DeviceUnreachableError(
+                    f"{serial}: {answer}; is adb over network on there? Wireless debugging has to be paired first:"
+                    " chamnet-host devices connect --wifi HOST:PORT --pair HOST:PORT"
+                )
         chosen = choose(serial, states)
         check_state(chosen, states[chosen])
         return chosen
@@ -175,7 +178,7 @@ def ensure_server(port: int, environ: Mapping[str, str]) -> None:
     except AdbError as error:
         raise ConfigError(
             "no adb server runs, and there is no adb to start one; install adb (Android's platform-tools), or name a"
-            " device as HOST:PORT"
+            " device that listens without wireless debugging (adb tcpip 5555) as HOST:PORT"
         ) from error
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=_START_S, env=dict(environ))

@@ -2,11 +2,15 @@
 
 from typing import Protocol
 
-__all__ = ["Link", "ServiceRefusedError", "Stream"]
+__all__ = ["Link", "ServiceRefusedError", "Stream", "WirelessDebuggingError"]
 
 
 class ServiceRefusedError(OSError):
     """adbd, or the server before it, does not open a service; says why if it told."""
+
+
+class WirelessDebuggingError(OSError):
+    """adbd wants TLS, with the key that the adb server keeps of a pairing; adb-shell knows neither."""
 
 
 class Stream(Protocol):

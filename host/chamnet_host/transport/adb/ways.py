@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Literal
 
-from chamnet.errors import ConfigError
+from chamnet.errors import ConfigError, DeviceUnreachableError
 from chamnet_host.transport.adb.device import AdbShell
-from chamnet_host.transport.adb.link import Link
+from chamnet_host.transport.adb.link import Link, WirelessDebuggingError
 from chamnet_host.transport.adb.servers import server_port, server_runs
 
 __all__ = ["Way", "open_adb"]
@@ -27,7 +27,8 @@ def open_adb(
     Args:
         serial: Its serial number as `adb devices` shows it, or `HOST:PORT`; None for the only one.
         way: `server` asks the adb server that runs, or starts one as adb would; `direct` connects to `HOST:PORT`
-            without any; `auto` is direct for a `HOST:PORT` where no server runs.
+            without any; `auto` is direct for a `HOST:PORT` where no server runs, but for wireless debugging, which
+            needs one.
         accept_s: For a person to accept this machine's key on the device's screen.
         environ: Of the process: says where the server is, and the key.
 
@@ -43,7 +44,17 @@ def open_adb(
     port = server_port(environ)
     networked = serial is not None and ":" in serial
     direct = way == "direct" or (way == "auto" and networked and not server_runs(port))
-    return AdbShell(_direct(serial, accept_s, environ) if direct else _through_server(serial, port, environ))
+    if not direct:
+        return AdbShell(_through_server(serial, port, environ))
+    try:
+        return AdbShell(_direct(serial, accept_s, environ))
+    except WirelessDebuggingError as error:
+        if way == "direct":
+            raise DeviceUnreachableError(f"{error}; start one: adb start-server") from error
+        try:
+            return AdbShell(_through_server(serial, port, environ))
+        except ConfigError as absent:
+            raise ConfigError(f"{error}; {absent}") from absent
 
 
 def _direct(serial: str | None, accept_s: float, environ: Mapping[str, str]) -> Link:

@@ -1,5 +1,6 @@
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -221,6 +222,59 @@ def tell_all(listener: socket.socket, devices: str) -> None:
             with listener.accept()[0] as connection:
                 if connection.recv(4096) == b"000chost:devices":
                     connection.sendall(b"OKAY%04x%s" % (len(devices), devices.encode()))
+
+
+@pytest.fixture
+def wireless() -> Iterator[str]:
+    """Return an address where adbd answers as wireless debugging does: it wants TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=ask_all_for_tls, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def no_server(tmp_path: Path) -> dict[str, str]:
+    """Return what names an adb server that does not run."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return {"HOME": str(tmp_path), "ANDROID_ADB_SERVER_PORT": str(free.getsockname()[1])}
+
+
+def test_wireless_debugging_gets_a_server_where_none_runs(
+    wireless: str, no_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adb = tmp_path / "adb"
+    adb.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n')
+    adb.chmod(0o755)
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", str(adb))
+    port = no_server["ANDROID_ADB_SERVER_PORT"]
+    with pytest.raises(DeviceUnreachableError, match=rf"{wireless}: the adb server on port {port} fails"):
+        open_adb(wireless, environ=no_server)  # the one that it started is none
+    assert f"-P {port} start-server" in (tmp_path / "calls").read_text()
+
+
+def test_wireless_debugging_without_an_adb_says_that_it_needs_a_server(
+    wireless: str, no_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceUnreachableError, match=f"{wireless}: this is wireless debugging.*start-server"):
+        open_adb(wireless, way="direct", environ=no_server)
+    monkeypatch.delenv("ADBUTILS_ADB_PATH", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("adbutils._utils._get_bin_dir", lambda: str(tmp_path))
+    with pytest.raises(
+        ConfigError, match=f"{wireless}: this is wireless debugging.*no adb to start one.*adb tcpip 5555"
+    ):
+        open_adb(wireless, environ=no_server)
+
+
+def ask_all_for_tls(listener: socket.socket) -> None:
+    code = int.from_bytes(b"STLS", "little")
+    with contextlib.suppress(OSError):
+        while True:
+            with listener.accept()[0] as connection:
+                connection.recv(24)
+                connection.sendall(struct.pack("<6I", code, 0x0100_0000, 0, 0, 0, code ^ 0xFFFF_FFFF))
+                connection.recv(4096)
 
 
 def hang_up_on_all(listener: socket.socket) -> None:
