@@ -164,6 +164,8 @@ class Supervisor:
         worker = self._start()
         with self._lock:
             self._worker = worker
+            if self._active and self._active.cancelled:  # while it was spawned, when there was none to end
+                worker.kill()
         event = worker.next_event(START_S)
         if not isinstance(event, Ready):
             self._discard()
@@ -191,7 +193,7 @@ class Supervisor:
         worker.send(
             Job(request_id=run.job.request_id, items=sent, policy=run.job.policy, backend=run.job.backend)
         )
-        while True:
+        while not run.cancelled:
             match worker.next_event(watch.tick_s):
                 case Visit() | Resolved() as report:
                     pending[:] = [item for item in pending if item.visit_id != report.visit_id]
@@ -206,8 +208,7 @@ class Supervisor:
                 case None if (stuck_s := watch.stuck_s()) is not None:
                     self._bury(run, worker, sent, pending, "timeout", f"no end after {stuck_s:.1f} s")
                     return False
-                case _ if run.cancelled:
-                    return False
+        return False
 
     def _bury(
         self,
