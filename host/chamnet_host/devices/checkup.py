@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chamnet_host.devices.preflight import LOW_PERCENT
+from chamnet_host.transport.deployment import why_no_sums
 from chamnet_host.transport.shell import DeviceShell
 
 __all__ = ["Finding", "check_up"]
@@ -58,6 +59,8 @@ def _always(shell: DeviceShell, folder: str, arch: str) -> Iterator[Finding]:
         if fits
         else f"{machine}, and its profile asks for a bundle for {arch}: change `bundle` there",
     )
+    lacking = why_no_sums(shell)
+    yield Finding(what="tools", state="bad" if lacking else "ok", said=lacking or "those that check a bundle")
     parent = shlex.quote(folder.rsplit("/", 1)[0])
     blocks = shell.run(f"stat -f -c '%a %S' {parent} 2>/dev/null || stat -f -c '%a %S' /").stdout.split()
     if len(blocks) != 2 or not all(each.isdecimal() for each in blocks):

@@ -10,7 +10,7 @@ from chamnet.errors import BundleError, ConfigError, DeviceError
 from chamnet_host.bundles.manifest import COMPILED, WRITABLE, Manifest
 from chamnet_host.transport.shell import DeviceShell, Finished, Upload
 
-__all__ = ["Deployment", "Difference", "Progress"]
+__all__ = ["Deployment", "Difference", "Progress", "why_no_sums"]
 
 Progress = Callable[[int, int, str], None]  # bytes sent, bytes in all, the file that is sent next
 
@@ -62,6 +62,8 @@ class Deployment:
             DeviceError: The device cannot tell.
         """
         self._check_processor(manifest)
+        if reason := why_no_sums(self._shell):
+            raise DeviceError(f"{self._shell.name}: {reason}")
         there = self._sums()
         changed = [path for path, facts in manifest.files.items() if there.get(path) != facts.sha256]
         return Difference(
@@ -157,6 +159,13 @@ class Deployment:
     @property
     def _quoted(self) -> str:
         return shlex.quote(self._folder)
+
+
+def why_no_sums(shell: DeviceShell) -> str:
+    """Return why a device cannot tell what its files hold; empty if it can."""
+    if not shell.run("command -v sha256sum").code:
+        return ""
+    return "it has no sha256sum, so nothing put there can be checked; Android 8 or newer is needed, or a board's coreutils"
 
 
 def _counted(uploads: Iterable[tuple[Upload, int]], progress: Progress) -> Iterator[Upload]:

@@ -139,3 +139,12 @@ def test_removing_leaves_nothing(deployment: Deployment, bundle: Path, device: A
     deploy(deployment, bundle)
     deployment.remove()
     assert not device.path(FOLDER).exists()
+
+
+def test_a_device_without_sha256sum_is_told_before_anything_is_sent(
+    deployment: Deployment, bundle: Path, device: AdbdDevice
+) -> None:
+    device.path("/system/bin/sha256sum").unlink()
+    with pytest.raises(DeviceError, match="no sha256sum, so nothing put there can be checked; Android 8"):
+        deploy(deployment, bundle)
+    assert not device.path(FOLDER).exists()

@@ -88,7 +88,7 @@ class AdbShell:
             yield
         except ServiceRefusedError as error:
             raise DeviceError(
-                f"{self.name}: {doing}: adbd refuses ({error}); Android 7 or newer is needed"
+                f"{self.name}: {doing}: adbd refuses ({error}); Android 8 or newer is needed"
             ) from error
         except SyncError as error:
             raise DeviceError(f"{self.name}: {doing}: {error}") from error

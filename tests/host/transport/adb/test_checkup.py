@@ -38,7 +38,7 @@ def test_a_phone_that_is_well(device: AdbdDevice, reach) -> None:
     assert {state for state, _ in found.values()} == {"ok"}
     assert found["phone"][1] == "Test Phone, Android 16"
     assert found["battery"][1] == "80 %, charging, which warms it"
-    assert set(found) == {"processor", "room", "phone", "battery", "temperature", "screen"}
+    assert set(found) == {"processor", "tools", "room", "phone", "battery", "temperature", "screen"}
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,11 @@ def test_a_phone_that_may_not_be_asked_is_unknown_not_well(device: AdbdDevice, r
 
 
 def test_a_board_is_no_phone(device: AdbdDevice, reach, tmp_path: Path) -> None:
-    assert set(states(device, reach)) == {"processor", "room"}
+    assert set(states(device, reach)) == {"processor", "tools", "room"}
+
+
+def test_a_device_before_android_8_is_bad(device: AdbdDevice, reach) -> None:
+    device.path("/system/bin/sha256sum").unlink()
+    state, said = states(device, reach)["tools"]
+    assert state == "bad"
+    assert "Android 8 or newer" in said
