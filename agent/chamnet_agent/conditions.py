@@ -5,6 +5,7 @@ from pathlib import Path
 
 from chamnet.machine import core_ranges
 from chamnet.records import Conditions
+from chamnet_agent.power.sysfs import listed
 
 __all__ = ["Sensors"]
 
@@ -56,13 +57,13 @@ class Sensors:
 
     def _temperature_c(self) -> float | None:
         """Return the temperature of the hottest zone; zones that say 0 or below have no sensor."""
-        zones = (self._root / "sys/class/thermal").glob("thermal_zone*/temp")
+        zones = listed(self._root / "sys/class/thermal", "thermal_zone*/temp")
         readings = [reading for zone in zones if (reading := _number(zone)) is not None and reading > 0]
         return max(readings) / _MILLI if readings else None
 
     def _battery(self) -> tuple[int | None, bool | None]:
         """Return charge in percent, and whether it is being charged, of the first battery."""
-        for supply in sorted((self._root / "sys/class/power_supply").glob("*")):
+        for supply in listed(self._root / "sys/class/power_supply", "*"):
             if _text(supply / "type") == "Battery":
                 percent = _number(supply / "capacity")
                 charging = _CHARGING.get(_text(supply / "status"))

@@ -79,7 +79,7 @@ def _timed(meter: Component, settings: MeterSettings) -> Component:
         if isinstance(always_s, float):  # then it need not be opened, which starts a recording of some
             return replace(meter, period_s=always_s)
         opened = open_meter(meter.name, settings)
-    except (MeterError, ConfigError) as error:  # it works no more than it did a moment ago
+    except (MeterError, ConfigError, OSError) as error:  # it works no more than it did a moment ago
         return replace(meter, why_not=str(error))
     try:
         return replace(meter, period_s=opened.period_s)
@@ -162,11 +162,10 @@ def _described(
 ) -> Iterator[Component]:
     for name, target in targets.items():
         try:
-            described = cast(Described, _with(settings, _load(target)))
-        except ConfigError as error:  # a broken plug-in must not take the agent down
-            yield Component(name=name, why_not=str(error))
-        else:
-            yield described.describe(*arguments)
+            described = cast(Described, _with(settings, _load(target))).describe(*arguments)
+        except (ConfigError, OSError) as error:  # a broken or refused plug-in must not take the agent down
+            described = Component(name=name, why_not=str(error))
+        yield described
 
 
 def _with(settings: BackendSettings, loaded: object) -> object:

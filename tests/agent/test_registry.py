@@ -49,3 +49,14 @@ def test_a_broken_plug_in_is_named_and_the_others_work(
 def test_a_built_in_name_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "onnxruntime", "chamnet_agent.testing:FakeBackend", monkeypatch)
     assert registry.load_backend("onnxruntime").__name__ == "OnnxRuntimeBackend"
+
+
+def test_a_plug_in_that_is_refused_something_is_named_and_the_others_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "refused_plug_in.py").write_text(
+        "class Backend:\n    @staticmethod\n    def describe(): raise PermissionError(13, 'Permission denied', '/dev/npu0')\n"
+    )
+    install(tmp_path, "refused", "refused_plug_in:Backend", monkeypatch)
+    assert "/dev/npu0" in (registry.why_not("refused") or "")
+    assert registry.default_backend() == "onnxruntime"

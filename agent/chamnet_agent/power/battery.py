@@ -20,7 +20,7 @@ from chamnet.energy import Rail, Reading
 from chamnet.errors import MeterError
 from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.sysfs import check_readable, number, optional_text, text, why_not
+from chamnet_agent.power.sysfs import check_readable, is_there, listed, number, optional_text, text, why_not
 
 __all__ = ["BatteryMeter"]
 
@@ -97,7 +97,7 @@ def _found(settings: MeterSettings) -> _Battery:
     supplies = settings.root / "sys/class/power_supply"
     battery = _chosen(supplies, settings.battery)
     check_readable(
-        [path for name in ("status", battery.source, "voltage_now") if (path := battery.file(name)).exists()],
+        [path for name in ("status", battery.source, "voltage_now") if is_there(path := battery.file(name))],
         "on a phone its shell may be kept from it: an agent started through su can read it; else take the meter"
         " perfetto or an external one",
     )
@@ -111,7 +111,7 @@ def _chosen(supplies: Path, wanted: str) -> _Battery:
     """Return the battery by name; `battery` is its name on almost all phones, `BAT0` on laptops."""
     known = {
         battery.folder.name: battery
-        for folder in sorted(supplies.glob("*"))
+        for folder in listed(supplies, "*")
         if optional_text(folder / "type") == "Battery" and (battery := _with_source(folder))
     }
     if not known:
@@ -131,7 +131,7 @@ def _with_source(folder: Path) -> _Battery | None:
         ("current_now", ("voltage_now",)),
         ("charge_counter", ("voltage_now",)),
     ):
-        if all((folder / name).exists() for name in (source, *others)):
+        if all(is_there(folder / name) for name in (source, *others)):
             return _Battery(folder, source)
     return None
 
@@ -140,7 +140,7 @@ def _check_discharging(folder: Path) -> None:
     status = text(folder / "status")
     online = [
         other.name
-        for other in folder.parent.glob("*")
+        for other in listed(folder.parent, "*")
         if optional_text(other / "type") not in ("", "Battery") and optional_text(other / "online") == "1"
     ]
     if status == "Unknown" and not online:

@@ -22,6 +22,8 @@ from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
 from chamnet_agent.power.sysfs import (
     NamedFile,
     check_names,
+    is_there,
+    listed,
     optional_number,
     optional_text,
     text,
@@ -98,7 +100,7 @@ class HwmonMeter:
 
 def _found(root: Path) -> tuple[list[_Channel], tuple[Rail, ...]]:
     hwmon = root / "sys/class/hwmon"
-    channels = [channel for chip in sorted(hwmon.glob("hwmon*")) for channel in _chip(chip)]
+    channels = [channel for chip in listed(hwmon, "hwmon*") for channel in _chip(chip)]
     if not channels:
         raise MeterError(f"no chip under {hwmon} has power or energy: this machine has no such sensor")
     readable, first_error = [], None
@@ -128,7 +130,7 @@ def _chip(folder: Path) -> Iterator[_Channel]:
         return
     device = (folder / "device").resolve().name
     files: dict[tuple[str, int], Path] = {}
-    for path in sorted(folder.iterdir()):  # `average` comes before `input`, and is the better one
+    for path in listed(folder, "*"):  # `average` comes before `input`, and is the better one
         if match := _CHANNEL.fullmatch(path.name):
             files.setdefault((match[1], int(match[2])), path)
     for (nature, number), path in sorted(files.items()):
@@ -136,7 +138,7 @@ def _chip(folder: Path) -> Iterator[_Channel]:
         period_ms = optional_number(folder / f"{nature}{number}_average_interval") or optional_number(
             folder / "update_interval"
         )
-        said = text(label) if label.exists() else ""
+        said = text(label) if is_there(label) else ""
         yield _Channel(
             name,
             device,

@@ -21,7 +21,7 @@ from chamnet.energy.rails import Domain, Total
 from chamnet.errors import MeterError
 from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.sysfs import NamedFile, check_names, optional_number, optional_text, why_not
+from chamnet_agent.power.sysfs import NamedFile, check_names, listed, optional_number, optional_text, why_not
 
 __all__ = ["Ina3221Meter"]
 
@@ -103,13 +103,13 @@ class Ina3221Meter:
 def _found(root: Path) -> tuple[list[_Channel], float]:
     chips = [
         chip
-        for chip in (root / "sys/class/hwmon").glob("hwmon*")
+        for chip in listed(root / "sys/class/hwmon", "hwmon*")
         if optional_text(chip / "name") == "ina3221"
     ]
     channels = [channel for chip in chips for channel in _of_kernel(chip)]
     if not channels:
         drivers = root / "sys/bus/i2c/drivers/ina3221x"
-        channels = [channel for label in drivers.glob("*/iio*/rail_name_*") for channel in _of_l4t(label)]
+        channels = [channel for label in listed(drivers, "*/iio*/rail_name_*") for channel in _of_l4t(label)]
     if not channels:
         raise MeterError(
             f"no INA3221 monitor under {root / 'sys/class/hwmon'} or {root / 'sys/bus/i2c/drivers/ina3221x'}: not a"
@@ -125,7 +125,7 @@ def _found(root: Path) -> tuple[list[_Channel], float]:
 
 def _of_kernel(chip: Path) -> list[_Channel]:
     channels = []
-    for label in chip.glob("in[123]_label"):
+    for label in listed(chip, "in[123]_label"):
         number = label.name[2]
         name = optional_text(label)
         if name in ("", "NC") or optional_number(chip / f"in{number}_enable") == 0:

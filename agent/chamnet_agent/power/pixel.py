@@ -30,6 +30,7 @@ from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
 from chamnet_agent.power.sysfs import (
     check_names,
     check_readable,
+    listed,
     optional_number,
     optional_text,
     text,
@@ -131,7 +132,7 @@ def pixel_rail(name: str, subsystem: str) -> Rail:
 
 def _found(root: Path) -> list[_Chip]:
     devices = root / "sys/bus/iio/devices"
-    files = sorted(devices.glob("iio:device*/energy_value"))
+    files = listed(devices, "iio:device*/energy_value")
     if not files:
         raise MeterError(f"no power rails under {devices}: not a Pixel phone, or one before the Pixel 3")
     check_readable(

@@ -21,7 +21,15 @@ from chamnet.energy.rails import Domain, Total
 from chamnet.errors import MeterError
 from chamnet.records import Component
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
-from chamnet_agent.power.sysfs import NamedFile, check_readable, optional_number, text, why_not
+from chamnet_agent.power.sysfs import (
+    NamedFile,
+    check_readable,
+    is_there,
+    listed,
+    optional_number,
+    text,
+    why_not,
+)
 
 __all__ = ["RaplMeter"]
 
@@ -89,9 +97,9 @@ def _found(root: Path) -> list[tuple[Rail, NamedFile]]:
 
 def _zones(powercap: Path) -> dict[str, Path]:
     """Return the folders by zone. The kernel lists nested zones beside the others, too; a bare copy may not."""
-    folders = [*powercap.glob("intel-rapl:*"), *powercap.glob("intel-rapl:*/intel-rapl:*")]
+    folders = [*listed(powercap, "intel-rapl:*"), *listed(powercap, "intel-rapl:*/intel-rapl:*")]
     zones = {each.name: each for each in reversed(folders) if _ZONE.fullmatch(each.name)}
-    return {name: zones[name] for name in sorted(zones) if (zones[name] / "energy_uj").exists()}
+    return {name: zones[name] for name in sorted(zones) if is_there(zones[name] / "energy_uj")}
 
 
 def _rail(zone: str, names: dict[str, str], folder: Path) -> Rail:

@@ -12,6 +12,8 @@ from chamnet.errors import MeterError
 __all__ = [
     "NamedFile",
     "check_readable",
+    "is_there",
+    "listed",
     "number",
     "optional_number",
     "optional_text",
@@ -95,6 +97,22 @@ def optional_number(path: Path) -> float | None:
         return number(path)
     except MeterError:
         return None
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches in a folder, in order of names; nothing where it may not be looked into."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is such a file; False where that may not be asked."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def check_names(names: Iterable[str]) -> None:
