@@ -1,6 +1,7 @@
 """An agent, as the host sees it: records in and out; raises our errors."""
 
 import getpass
+import math
 import os
 import platform
 import uuid
@@ -121,8 +122,9 @@ class DeviceClient:
             policy: How.
             backend: Its name; None for the agent's default.
             request_id: To replace one's own earlier request; None for a new one.
-            deadline_s: For everything; None for what the policy allows every call, a day at most. An item that
-                hangs is noticed by the agent long before, and a lost cable by the missing pings.
+            deadline_s: For everything; None for what the policy allows every call, a day at most, and for that day where
+                windows are as long as a meter needs, which only the agent sees. An item that hangs is noticed by the
+                agent long before, and a lost cable by the missing pings.
 
         Raises:
             DeviceBusyError: Another request is at work.
@@ -130,7 +132,8 @@ class DeviceClient:
             WorkerError: The measuring process does not start.
         """
         calls = len(items) * (2 * policy.laps + policy.warmup_laps + 2)
-        deadline_s = deadline_s or _STREAM_SPARE_S + min(calls * policy.timeout_s, _LONGEST_STREAM_S)
+        allowed_s = math.inf if policy.mode == "energy" else calls * policy.timeout_s
+        deadline_s = deadline_s or _STREAM_SPARE_S + min(allowed_s, _LONGEST_STREAM_S)
         job = Job(
             request_id=request_id or uuid.uuid4().hex,
             items=tuple(items),

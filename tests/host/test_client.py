@@ -19,7 +19,9 @@ from chamnet.errors import (
     UnsupportedOpError,
     WorkerError,
 )
-from chamnet.records import Item, Policy
+from chamnet.lut import EnergyBatch, EnergyTimes
+from chamnet.records import EnergyPolicy, Item, Policy
+from chamnet.units import Unit
 from chamnet.wire import profiling_pb2 as pb
 from chamnet.wire import status
 from chamnet.wire.profiling_pb2_grpc import ProfilingServicer, add_ProfilingServicer_to_server
@@ -128,6 +130,25 @@ def test_a_stream_has_a_deadline(serve: Serve) -> None:
     next(stream)
     with pytest.raises(DeviceLostError, match="no end within"):
         list(stream)
+
+
+@pytest.mark.parametrize("period_s", [1.0, 30.0])  # a battery's current, and its counter of charge
+@pytest.mark.parametrize("count", [1, 6])
+def test_windows_of_a_slow_meter_end_before_their_deadline(
+    serve: Serve, period_s: float, count: int
+) -> None:
+    lefts_s: list[float] = []
+
+    def note(request: pb.MeasureRequest, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
+        lefts_s.append(context.time_remaining())
+        return iter(())
+
+    units = tuple(Unit.parse(f"conv:f32:1x8x4x4:o{8 * (n + 1)}") for n in range(count))
+    (request,) = EnergyBatch(policy=EnergyPolicy(meter="battery"), units=units).requests("digest", (), ())
+    list(serve(Strange(note)).measure(request.items, request.policy))
+    filled = EnergyPolicy().filled(period_s)
+    times = EnergyTimes(window_s=filled.window_s, idle_s=filled.idle_s, guard_s=filled.guard_s)
+    assert lefts_s[0] > 2 * times.seconds(count)
 
 
 def test_an_answer_of_a_newer_agent_is_named(serve: Serve) -> None:
