@@ -219,14 +219,16 @@ class Store:
 
         Args:
             lut_id: Id of the table.
-            energy: Whether for windows of energy, where a spoiled window counts like a crash; else for latencies.
+            energy: Whether for windows of energy, where a spoiled window counts like a crash; else for latencies. An item
+                refused for latencies has no windows either; one refused for windows alone has a latency.
         """
         rows = self.query(
             "SELECT kind, key, status, message, COUNT(*) FROM visit JOIN item ON item.id = item_id"
-            " WHERE lut_id = ? AND (status IN ('unsupported', 'fallback') OR (mode = 'energy') = ?"
-            " AND (status IN ('crashed', 'timeout') OR mode = 'energy' AND status = 'cancelled'))"
+            " WHERE lut_id = ? AND ((mode = 'energy') = ?"
+            " AND (status IN ('crashed', 'timeout') OR mode = 'energy' AND status = 'cancelled')"
+            " OR (mode = 'energy') <= ? AND status IN ('unsupported', 'fallback'))"
             " GROUP BY kind, key, status IN ('unsupported', 'fallback')",
-            (lut_id, energy),
+            (lut_id, energy, energy),
         )
         return {
             (kind, key): f"{status}: {message}"

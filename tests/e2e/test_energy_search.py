@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 import synthetic_energy as synthetic
 
+from chamnet.lut import Store
+from chamnet.records import Visit
+from chamnet.testing import make_platform
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 SPACE = ("--space", synthetic.TINY)
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,6 +95,15 @@ def test_what_makes_no_sense_is_refused(
     done = cli(*arguments, *SPACE, cwd=metered, check=False)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_status_tells_what_failed_for_energy_alone(ask: Ask, tmp_path: Path) -> None:
+    refused = Visit(visit_id="r", status="unsupported", message="its program starts anew")
+    with Store.open(tmp_path / "chamnet.db") as store:
+        store.append(store.add_platform(make_platform()), "network", "abc", "energy", refused)
+    (table,) = ask("status", cwd=tmp_path)["tables"]
+    assert table["failures"] == {}
+    assert table["energy_failures"] == {"abc": "unsupported: its program starts anew"}
 
 
 def test_without_energy_one_error_says_what_to_run(cli: Run, tmp_path: Path) -> None:

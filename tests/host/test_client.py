@@ -134,9 +134,7 @@ def test_a_stream_has_a_deadline(serve: Serve) -> None:
 
 @pytest.mark.parametrize("period_s", [1.0, 30.0])  # a battery's current, and its counter of charge
 @pytest.mark.parametrize("count", [1, 6])
-def test_windows_of_a_slow_meter_end_before_their_deadline(
-    serve: Serve, period_s: float, count: int
-) -> None:
+def test_windows_of_a_slow_meter_end_before_their_deadline(serve: Serve, period_s: float, count: int) -> None:
     lefts_s: list[float] = []
 
     def note(request: pb.MeasureRequest, context: grpc.ServicerContext) -> Iterator[pb.Visit]:

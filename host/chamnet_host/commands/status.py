@@ -41,12 +41,16 @@ def status(db: Db = DB, as_json: AsJson = False) -> None:
             print_text(f"  visits by device: {made}")
         for item, reason in list(table["failures"].items())[:_SHOWN_FAILURES]:
             print_text(f"  failed: {item}: {reason}")
+        for item, reason in list(table["energy_failures"].items())[:_SHOWN_FAILURES]:
+            print_text(f"  failed for energy: {item}: {reason}")
     print_text(f"last target: {last or 'none'}")
 
 
 def _table(store: Store, lut_id: int, platform: Platform) -> dict[str, Any]:
     statuses = Counter(stored.visit.status for stored in store.visits(lut_id))
     table = LatencyTable.load(store, lut_id)
+    failed = store.failed_items(lut_id)
+    without_energy = store.failed_items(lut_id, energy=True)
     return {
         "id": lut_id,
         "platform": str(platform),
@@ -55,5 +59,6 @@ def _table(store: Store, lut_id: int, platform: Platform) -> dict[str, Any]:
         "visits": sum(statuses.values()),
         "statuses": dict(statuses),
         "devices": {serial: visits for serial, visits in store.serials(lut_id).items() if serial},
-        "failures": {key: reason for (_, key), reason in store.failed_items(lut_id).items()},
+        "failures": {key: reason for (_, key), reason in failed.items()},
+        "energy_failures": {item[1]: reason for item, reason in without_energy.items() if item not in failed},
     }

@@ -123,6 +123,17 @@ def test_an_item_is_given_up_when_unsupported_or_after_three_crashes(
     assert store.failures(lut_id, "unit", "flaky") == 3
 
 
+def test_what_is_refused_for_energy_alone_is_still_measured_for_latency(
+    store: Store, platform: Platform
+) -> None:
+    lut_id = store.add_platform(platform)
+    store.append(lut_id, "unit", "u", "ring", make_visit("a"))
+    store.append(lut_id, "unit", "u", "energy", make_visit("b", status="unsupported"))
+    store.append(lut_id, "unit", "never", "ring", make_visit("c", status="unsupported"))
+    assert set(store.failed_items(lut_id)) == {("unit", "never")}
+    assert set(store.failed_items(lut_id, energy=True)) == {("unit", "u"), ("unit", "never")}
+
+
 def test_derived_data_is_replaced_not_gathered(store: Store) -> None:
     store.cache("kind:1", b"old", replaces="kind:")
     store.cache("kind:2", b"new", replaces="kind:")
