@@ -20,12 +20,12 @@ from chamnet.errors import StoreError
 from chamnet.lut.platform import Platform
 from chamnet.records import Conditions, EnergyReading, Mode, Status, Visit
 
-__all__ = ["PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
+__all__ = ["ATTEMPTS", "PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
 
 SCHEMA_VERSION = 3
 ItemKind = Literal["unit", "network", "model", "isolated"]
 PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
-_ATTEMPTS = 3  # crashes or stalls of an item before it is given up
+ATTEMPTS = 3  # crashes or stalls of an item before it is given up
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -219,13 +219,12 @@ class Store:
 
         Args:
             lut_id: Id of the table.
-            energy: Whether for windows of energy, where a spoiled window counts like a crash; else for latencies. An item
-                refused for latencies has no windows either; one refused for windows alone has a latency.
+            energy: Whether for windows of energy, else for latencies. An item refused for latencies has no windows either; one
+                refused for windows alone has a latency. A window that was spoiled says nothing of its item.
         """
         rows = self.query(
             "SELECT kind, key, status, message, COUNT(*) FROM visit JOIN item ON item.id = item_id"
-            " WHERE lut_id = ? AND ((mode = 'energy') = ?"
-            " AND (status IN ('crashed', 'timeout') OR mode = 'energy' AND status = 'cancelled')"
+            " WHERE lut_id = ? AND ((mode = 'energy') = ? AND status IN ('crashed', 'timeout')"
             " OR (mode = 'energy') <= ? AND status IN ('unsupported', 'fallback'))"
             " GROUP BY kind, key, status IN ('unsupported', 'fallback')",
             (lut_id, energy, energy),
@@ -233,7 +232,7 @@ class Store:
         return {
             (kind, key): f"{status}: {message}"
             for kind, key, status, message, count in rows
-            if status not in PASSING or count >= _ATTEMPTS
+            if status not in PASSING or count >= ATTEMPTS
         }
 
     def failures(self, lut_id: int, kind: ItemKind, key: str) -> int:

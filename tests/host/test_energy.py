@@ -12,10 +12,11 @@ import synthetic_energy as synthetic
 from chamnet.errors import ConfigError, InfeasibleBudgetError, NotProfiledError
 from chamnet.lut import Store
 from chamnet.networks import Network
-from chamnet.records import Component
+from chamnet.records import Component, EnergyPolicy
 from chamnet.space import load_space
 from chamnet.testing import make_device, make_visit
 from chamnet_host.breakdown import break_down
+from chamnet_host.measuring.energy_campaign import plan_energy
 from chamnet_host.measuring.exploring import choose_networks, planned_networks
 from chamnet_host.metered import keep_meters
 from chamnet_host.searching.answer import search
@@ -24,6 +25,7 @@ from chamnet_host.searching.front import find_front
 from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
 from chamnet_host.tablefile import export_visits, import_visits
+from chamnet_host.texts.energy import announcement
 
 NETWORKS = synthetic.all_networks(load_space(str(synthetic.TINY)))
 BY_NAME = {network.name: network for network in NETWORKS}
@@ -272,6 +274,26 @@ def test_energy_that_is_all_below_noise_is_refused_by_that_reason(opened: Callab
     assert session.predict(NETWORKS[0]).energy is None
     with pytest.raises(NotProfiledError, match="is below the noise; measure with a better meter"):
         search(session, "35mJ")
+
+
+def test_what_the_device_refuses_is_not_announced_as_missing(opened: Callable[..., Session]) -> None:
+    session = opened(measured_units=0.0, networks=())
+    info = replace(make_device("fake"), meters=(Component(name="rapl", period_s=0.001),))
+    plan = plan_energy(session, info, EnergyPolicy(), rows=5, rounds=1, networks=())
+    assert (plan.missing, plan.refused) == (5, 0)
+    first, *others = plan.batch.units
+    session.store.append(1, "unit", first.key, "energy", make_visit("r", status="unsupported"))
+    later = plan_energy(session, info, EnergyPolicy(), rows=5, rounds=1, networks=())
+    assert (later.missing, later.refused) == (4, 1)
+    assert later.seconds is not None
+    assert plan.seconds is not None
+    assert later.seconds < plan.seconds
+    assert "4 of 5 windows to go, 1 refused (see `chamnet-host status`)" in announcement(later)
+    for unit in others:
+        (visit_id,) = replace(plan.batch, units=(unit,)).visit_ids(session.measured[1].digest)
+        session.store.append(1, "unit", unit.key, "energy", make_visit(visit_id))
+    last = plan_energy(session, info, EnergyPolicy(), rows=5, rounds=1, networks=())
+    assert "are stored already, 1 refused (see `chamnet-host status`)" in announcement(last)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

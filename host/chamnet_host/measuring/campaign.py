@@ -5,6 +5,7 @@ command measures only what is not stored yet.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from chamnet.clock import Clock, SystemClock
 from chamnet.errors import DeviceBusyError, DeviceLostError, DeviceUnreachableError, WorkerError
 from chamnet.lut import PASSING, Batch, EnergyBatch, Request, Store
 from chamnet.lut.agreement import Standing
-from chamnet.lut.store import ItemKind
+from chamnet.lut.store import ATTEMPTS, ItemKind
 from chamnet.records import Item
 from chamnet.units import Unit
 from chamnet_host.measuring.lanes import Lane, Made, Told, heard
@@ -124,6 +125,7 @@ class Campaign:
     clock: Clock = field(default_factory=SystemClock)
     strict: bool = False
     tally: Tally = field(default_factory=Tally)
+    _spoiled: Counter[tuple[ItemKind, str]] = field(default_factory=Counter, init=False)  # windows of energy
 
     def run(self, batch: Batch | EnergyBatch) -> None:
         """Measure what a batch asks for and the store does not hold.
@@ -180,8 +182,12 @@ class Campaign:
     def _stored(self) -> set[str]:
         return self.store.visit_ids(self.lut_id)
 
-    def _failed(self, batch: Batch | EnergyBatch | None = None) -> dict[tuple[ItemKind, str], str]:
-        return self.store.failed_items(self.lut_id, energy=batch is not None and batch.is_energy)
+    def _failed(self, batch: Batch | EnergyBatch | None = None) -> set[tuple[ItemKind, str]]:
+        """Return what is not asked for again: spoiled windows are the meter's fault, so they count in this run only."""
+        if batch is None or not batch.is_energy:
+            return set(self.store.failed_items(self.lut_id))
+        given_up = {item for item, count in self._spoiled.items() if count >= ATTEMPTS}
+        return given_up | self.store.failed_items(self.lut_id, energy=True).keys()
 
     def _anchors(self, batch: Batch | EnergyBatch, lane: Lane, *, anew: bool = False) -> list[Request]:
         """Return what a device measures for itself: what is missing of it, or all."""
@@ -206,6 +212,8 @@ class Campaign:
         if visit.status in PASSING:  # under an id of its own: the visit asked for is still missing
             attempt = self.store.failures(self.lut_id, request.kind, made.key)
             visit = replace(visit, visit_id=f"{asked}!{attempt}")
+            if visit.status == "cancelled" and request.policy.mode == "energy":
+                self._note_spoiled((request.kind, made.key), made.name or made.key, visit.message)
         elif regime.is_slow(visit):
             tally.slow += 1
             if regime.repeats(visit):  # likewise
@@ -218,6 +226,11 @@ class Campaign:
             tally.stored += visit.visit_id == asked
             tally.shares[serial].stored += 1
             tally.failed += visit.status != "ok"
+
+    def _note_spoiled(self, item: tuple[ItemKind, str], name: str, why: str) -> None:
+        self._spoiled[item] += 1
+        if self._spoiled[item] == ATTEMPTS:
+            log.warning("%s: %d windows were spoiled, the next run tries it again: %s", name, ATTEMPTS, why)
 
     def _unresolved(self, units: Iterable[Unit]) -> list[Item]:
         known, failed = self.store.executed(self.lut_id), self._failed()

@@ -10,6 +10,7 @@ import numpy as np
 from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError, MeterError, NotProfiledError
 from chamnet.lut import EnergyBatch, EnergyTimes, Platform, choose_spread
+from chamnet.lut.store import ItemKind
 from chamnet.networks import Network
 from chamnet.records import Component, DeviceInfo, EnergyPolicy
 from chamnet.units import Unit
@@ -54,12 +55,14 @@ class EnergyPlan:
         meter: Which is read.
         seconds: About how long the windows that are missing take; None where the meter does not say how often it is updated.
         missing: Windows that are not stored yet.
+        refused: Windows of items that the device cannot run.
     """
 
     batch: EnergyBatch
     meter: Component
     seconds: float | None
     missing: int
+    refused: int = 0
 
 
 def plan_energy(
@@ -110,7 +113,8 @@ def plan_energy(
         seed=workspace.seed,
     )
     lut_id, platform = workspace.measured
-    return plan_of(batch, meter, policy, digest=platform.digest, done=workspace.store.visit_ids(lut_id))
+    stored, failed = workspace.store.visit_ids(lut_id), workspace.store.failed_items(lut_id, energy=True)
+    return plan_of(batch, meter, policy, digest=platform.digest, done=stored, failed=failed)
 
 
 def plan_of(
@@ -120,6 +124,7 @@ def plan_of(
     *,
     digest: str = "",
     done: Collection[str] = (),
+    failed: Collection[tuple[ItemKind, str]] = (),
 ) -> EnergyPlan:
     """Return a batch with what it takes.
 
@@ -129,10 +134,12 @@ def plan_of(
         policy: Times that are left open suit the meter.
         digest: Of the platform.
         done: Ids of visits that are stored already.
+        failed: Items that the device cannot run.
     """
-    left = list(batch.requests(digest, done, ()))
+    left = list(batch.requests(digest, done, failed))
     missing, times = sum(len(request.items) for request in left), times_of(policy, meter)
-    return EnergyPlan(batch, meter, times.seconds(missing, len(left)) if times else None, missing)
+    refused = len(batch.visit_ids(digest).difference(done)) - missing
+    return EnergyPlan(batch, meter, times.seconds(missing, len(left)) if times else None, missing, refused)
 
 
 def check_meter(workspace: Workspace, name: str) -> Component:

@@ -16,12 +16,13 @@ def announcement(plan: EnergyPlan) -> str:
     by = f"energy by {plan.meter.name}{f' ({rails})' if rails else ''}"
     if is_external(plan.meter.name):
         by += f", read by this machine ({plan.meter.provider})"
+    refused = f", {plan.refused:,} refused (see `chamnet-host status`)" if plan.refused else ""
     if not plan.missing:
-        return f"{by}: {what} are stored already"
+        return f"{by}: {what} are stored already{refused}"
     left = f"{plan.missing:,} of {batch.items:,} windows" if plan.missing < batch.items else "all"
     if plan.seconds is None:
-        return f"{by}: {what}; {left} to go, for as long as fifty updates of the meter each"
-    return f"{by}: {what}; {left} to go, about {_duration(plan.seconds)}. Let the device lie, screen and all else as it is"
+        return f"{by}: {what}; {left} to go{refused}, for as long as fifty updates of the meter each"
+    return f"{by}: {what}; {left} to go{refused}, about {_duration(plan.seconds)}. Let the device lie, screen and all else as it is"
 
 
 def energy_report(plan: EnergyPlan, tally: Tally) -> str:

@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from chamnet.errors import DeviceBusyError, DeviceError, DeviceLostError, StoreError, TokenError
-from chamnet.lut import Batch, Store
+from chamnet.lut import Batch, EnergyBatch, Store
 from chamnet.networks import find
-from chamnet.records import Conditions, Item, Policy, Resolved, Visit
+from chamnet.records import Conditions, EnergyPolicy, Item, Policy, Resolved, Visit
 from chamnet.testing import FakeClock, make_platform, make_visit
+from chamnet.units import Unit
 from chamnet_host.client import DeviceClient
 from chamnet_host.devices.reach import Connect
 from chamnet_host.measuring.campaign import Campaign, Tally
@@ -282,6 +283,23 @@ def test_an_item_that_always_crashes_is_given_up(store: Store) -> None:
     lut_id = store.add_platform(PLATFORM)
     assert set(store.failed_items(lut_id)) == {("unit", bad)}
     assert len([s for s in store.visits(lut_id) if s.key == bad]) == 3
+
+
+def test_an_item_whose_windows_are_spoiled_is_given_up_for_that_run_only(store: Store) -> None:
+    bad, good = (Unit.parse(key) for key in units_of_one_walk()[:2])
+    spoiled = ScriptedDevice(
+        lambda item, _: make_visit(item.visit_id, status="cancelled") if item.blocks == (bad.key,) else None
+    )
+    by = {
+        meter: EnergyBatch(policy=EnergyPolicy(meter=meter), units=(bad, good)) for meter in ("rapl", "nvml")
+    }
+    campaign(store, spoiled.connect).run(by["rapl"])
+    assert sorted(spoiled.asked.values()) == [1, 3]
+    for meter, expected in (("rapl", 1), ("nvml", 2)):  # mended, or as the reason advises: another meter
+        mended = ScriptedDevice()
+        campaign(store, mended.connect).run(by[meter])
+        assert mended.sent == expected
+        assert by[meter].visit_ids(PLATFORM.digest) <= stored(store)
 
 
 def test_unsupported_is_asked_once(store: Store) -> None:
