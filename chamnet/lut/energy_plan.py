@@ -60,6 +60,7 @@ class EnergyBatch:
         seed: Of the order, another in each round.
         run: Of a verification: its windows are its own, whatever was measured, or could not be, before. Empty for those
             of a profile, which every run asks for alike.
+        serial: Of the device: others of its kind draw unlike power. Empty where nothing tells it from others.
     """
 
     policy: EnergyPolicy
@@ -68,6 +69,7 @@ class EnergyBatch:
     rounds: int = 1
     seed: int = 0
     run: str = ""
+    serial: str = ""
 
     is_energy = True
 
@@ -80,7 +82,7 @@ class EnergyBatch:
         """Return what the ids of its visits begin with, on the platform of that digest."""
         if self.run:
             return f"{digest}/verify/{self.run}/energy"
-        return f"{digest}/energy/{self.policy.meter}:{self.policy.rails}"
+        return f"{digest}/energy/{self.policy.meter}:{self.policy.rails}{self.serial and f'@{self.serial}'}"
 
     def visit_ids(self, digest: str) -> set[str]:
         """Return the ids of every visit the batch asks for, on the platform of that digest."""

@@ -3,8 +3,8 @@
 A row says what an item adds to the power of the idling device while it runs. What the device takes for being on is no
 part of any row: it is one number of the platform, counted once per network.
 
-Readings of different meters, or of different rails of one meter, are of different things and never meet in a table. Units
-that the runtime executes alike share their visits, as in `LatencyTable`.
+Readings of different meters, of different rails of one meter, or of two devices, are of different things and never meet in a
+table. Units that the runtime executes alike share their visits, as in `LatencyTable`.
 """
 
 from collections import Counter
@@ -24,29 +24,32 @@ __all__ = ["EnergyRow", "EnergyTable", "MeteredBy", "metered_by"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class MeteredBy:
-    """What readings were taken with.
+    """What readings were taken with, and of which device.
 
     Attributes:
         meter: Name of the meter.
         rails: Names of the rails that were added up.
+        serial: Of the device; empty where nothing told it from others.
     """
 
     meter: str
     rails: tuple[str, ...]
+    serial: str = ""
 
     @classmethod
-    def of(cls, reading: EnergyReading) -> "MeteredBy":
-        """Return what a reading was taken with; the order of rails makes no difference."""
-        return cls(reading.meter, tuple(sorted(reading.rails)))
+    def of(cls, reading: EnergyReading, serial: str = "") -> "MeteredBy":
+        """Return what a reading of a device was taken with; the order of rails makes no difference."""
+        return cls(reading.meter, tuple(sorted(reading.rails)), serial)
 
     @classmethod
     def parse(cls, text: str, known: Sequence["MeteredBy"]) -> "MeteredBy":
-        """Return the one of those known that a text means: `METER:RAIL+RAIL`, or `METER` where it has one set of rails.
+        """Return the one of those known that a text means: `METER:RAIL+RAIL@SERIAL`, or as much of it as says which.
 
         Raises:
             ConfigError: None, or several; they are named.
         """
-        named = [each for each in known if text in (each.meter, str(each))]
+        whole = [each for each in known if text == str(each)]
+        named = whole or [each for each in known if text in (each.meter, each.name)]
         if len(named) != 1:
             what = "means several" if named else "measured nothing here"
             shown = ", ".join(map(str, named or known)) or "none did"
@@ -55,6 +58,11 @@ class MeteredBy:
 
     def __str__(self) -> str:
         """Return it as `parse` reads it."""
+        return self.name + (f"@{self.serial}" if self.serial else "")
+
+    @property
+    def name(self) -> str:
+        """Meter and rails, of whatever device."""
         return f"{self.meter}:{'+'.join(self.rails)}"
 
 
@@ -128,10 +136,10 @@ class EnergyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyTable:
-    """Rows by item key, for one platform, one meter and one set of its rails.
+    """Rows by item key, for one platform, one meter and one set of its rails, of one device.
 
     Attributes:
-        metered_by: The meter and its rails.
+        metered_by: The meter, its rails, and the device.
         units: Unit key -> row.
         networks: `Network.digest` -> row.
         idle_w: Power of the idling device: median over all visits.
@@ -174,7 +182,7 @@ class EnergyTable:
         alike = units_alike(store.executed(lut_id))
         readings: dict[tuple[ItemKind, str, str], list[EnergyReading]] = {}
         for stored, reading in usable:
-            if MeteredBy.of(reading) == chosen:
+            if MeteredBy.of(reading, stored.serial) == chosen:
                 for key in alike.get(stored.key, (stored.key,)) if stored.kind == "unit" else (stored.key,):
                     readings.setdefault((stored.kind, key, stored.name), []).append(reading)
         rows = [
@@ -187,7 +195,9 @@ class EnergyTable:
             )
             for (kind, key, name), made in readings.items()
         ]
-        idle = [reading.idle_w for _, reading in usable if MeteredBy.of(reading) == chosen]
+        idle = [
+            reading.idle_w for stored, reading in usable if MeteredBy.of(reading, stored.serial) == chosen
+        ]
         middle, mean = median(idle), sum(idle) / len(idle)
         spread = (
             (sum((w - mean) ** 2 for w in idle) / (len(idle) - 1)) ** 0.5 / middle
@@ -234,6 +244,6 @@ def _usable(store: Store, lut_id: int, serial: str | None) -> "list[tuple[Stored
 
 
 def _rows_of(usable: "Sequence[tuple[StoredVisit, EnergyReading]]") -> dict[MeteredBy, int]:
-    items = {(stored.kind, stored.key, MeteredBy.of(reading)) for stored, reading in usable}
+    items = {(stored.kind, stored.key, MeteredBy.of(reading, stored.serial)) for stored, reading in usable}
     counts = Counter(metered for *_, metered in items)
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))

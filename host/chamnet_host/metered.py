@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chamnet.errors import ConfigError, NotProfiledError
-from chamnet.lut import EnergyRow, Platform, Store
+from chamnet.lut import EnergyRow, Platform, Store, metered_by
 from chamnet.networks import Network, load_all
 from chamnet.records import DeviceInfo
 from chamnet.space import SearchSpace
@@ -21,9 +21,22 @@ def keep_meters(store: Store, platform: Platform, info: DeviceInfo) -> None:
     store.put(f"meters:{platform.digest}", json.dumps(meters))
 
 
-def no_energy(store: Store, lut_id: int, platform: Platform, target: str) -> NotProfiledError:
-    """Return the error of a target without energy: what to run, which meters it has, and what was tried."""
-    said = f"no energy was measured on {target}; run `chamnet-host profile --energy --target {target}`"
+def no_energy(
+    store: Store, lut_id: int, platform: Platform, target: str, *, serial: str = ""
+) -> NotProfiledError:
+    """Return the error of a target without energy: what to run, which meters it has, and what was tried.
+
+    Args:
+        store: Holds what was measured.
+        lut_id: Of the target's platform.
+        platform: That platform.
+        target: Its name.
+        serial: Of the device, where it is one of several.
+    """
+    which = f"{target} ({serial})" if serial and serial != target else target
+    said = f"no energy was measured on {which}; run `chamnet-host profile --energy --target {target}`"
+    if others := sorted({each.serial or "a device without a serial" for each in metered_by(store, lut_id)}):
+        said += f"; of its kind only {', '.join(others)} was, and each draws power of its own"
     held = store.get(f"meters:{platform.digest}")
     if held is not None:
         meters: dict[str, Any] = json.loads(held)

@@ -31,7 +31,7 @@ from chamnet.units import Granularity, Unit
 from chamnet_host.accuracies import load_predictor
 from chamnet_host.derived import kept_energy, kept_energy_table, kept_latency, kept_tables
 from chamnet_host.devices.reach import connect
-from chamnet_host.devices.serials import with_serial
+from chamnet_host.devices.serials import serial_of, with_serial
 from chamnet_host.metered import held_networks, no_energy
 from chamnet_host.profiles import DeviceProfile, find_profile
 
@@ -301,14 +301,17 @@ class Workspace:
     def energy_table(self) -> EnergyTable:
         """The target's energy rows, by the meter that was chosen for it, else by the one with most rows.
 
+        Where the target is one of several devices, its own; else those of the device with most rows, or of the one chosen.
+
         Raises:
             NotProfiledError: No energy was measured; says what to do.
         """
         lut_id, platform = self.measured
-        if not self.store.energy_state(lut_id):
-            raise no_energy(self.store, lut_id, platform, self.device.name)
-        held = self.store.get(f"energy_meter:{platform.digest}")
-        chosen = MeteredBy.parse(held, list(metered_by(self.store, lut_id))) if held else None
+        known = self._metered_by()
+        if not known:
+            raise no_energy(self.store, lut_id, platform, self.device.name, serial=serial_of(self.device))
+        held = self.store.get(self._meter_key)
+        chosen = MeteredBy.parse(held, known) if held else known[0]
         return EnergyTable.load(self.store, lut_id, chosen)
 
     def choose_meter(self, text: str) -> MeteredBy:
@@ -317,11 +320,19 @@ class Workspace:
         Raises:
             ConfigError: It measured nothing here; those that did are named.
         """
-        lut_id, platform = self.measured
-        chosen = MeteredBy.parse(text, list(metered_by(self.store, lut_id)))
-        self.store.put(f"energy_meter:{platform.digest}", str(chosen))
+        chosen = MeteredBy.parse(text, self._metered_by())
+        self.store.put(self._meter_key, str(chosen))
         self.forget_table()
         return chosen
+
+    def _metered_by(self) -> list[MeteredBy]:
+        return list(metered_by(self.store, self.measured[0], serial=serial_of(self.device) or None))
+
+    @property
+    def _meter_key(self) -> str:
+        """Where the meter is kept that was chosen for the target: a device's own choice, or that for all of its kind."""
+        serial = serial_of(self.device)
+        return f"energy_meter:{self.measured[1].digest}{serial and f':{serial}'}"
 
     @cached_property
     def energy_networks(self) -> tuple[Network, ...]:

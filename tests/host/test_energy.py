@@ -16,9 +16,10 @@ from chamnet.records import Component, EnergyPolicy
 from chamnet.space import load_space
 from chamnet.testing import make_device, make_visit
 from chamnet_host.breakdown import break_down
-from chamnet_host.measuring.energy_campaign import plan_energy
+from chamnet_host.measuring.energy_campaign import EnergyPlan, plan_energy
 from chamnet_host.measuring.exploring import choose_networks, planned_networks
 from chamnet_host.metered import keep_meters
+from chamnet_host.profiles import DeviceProfile
 from chamnet_host.searching.answer import search
 from chamnet_host.searching.comparison import compare
 from chamnet_host.searching.front import find_front
@@ -274,6 +275,42 @@ def test_energy_that_is_all_below_noise_is_refused_by_that_reason(opened: Callab
     assert session.predict(NETWORKS[0]).energy is None
     with pytest.raises(NotProfiledError, match="is below the noise; measure with a better meter"):
         search(session, "35mJ")
+
+
+def test_a_second_device_of_a_kind_is_measured_for_itself(opened: Callable[..., Session]) -> None:
+    session = opened(measured_units=0.0, networks=())
+    info = replace(make_device("fake"), meters=(Component(name="fake", period_s=0.001),))
+    rng = np.random.default_rng(0)
+
+    def missing(serial: str) -> EnergyPlan:
+        session.device = DeviceProfile(name="phone", transport="adb", serial=serial)
+        session.store.put("table:phone", session.store.get("table:paper-phone") or "")
+        session.forget_table()
+        return plan_energy(session, info, EnergyPolicy(), rows=90, rounds=1)
+
+    def profile(serial: str, watts: float) -> None:
+        plan = missing(serial)
+        for request in plan.batch.requests(session.measured[1].digest, (), ()):
+            for item, key in zip(request.items, request.keys, strict=True):
+                visit = synthetic.energy_visit(item.visit_id, watts, 5.0, rng)
+                session.store.append(1, request.kind, key, "energy", visit, name=item.name, serial=serial)
+        assert missing(serial).missing == 0
+
+    profile("A", 1.0)
+    assert missing("B").missing == missing("B").batch.items
+    with pytest.raises(NotProfiledError, match=r"no energy was measured on phone \(B\);.*only A was"):
+        session.require_energy()
+    profile("B", 3.0)
+    found = {}
+    for serial in ("A", "B", ""):
+        missing(serial)
+        predicted = session.predict(NETWORKS[0]).energy
+        assert predicted is not None
+        found[serial] = predicted.value
+    assert found["B"] > 2 * found["A"]
+    assert found[""] == found["A"], "of several with as many rows the first; `--meter` chooses"
+    session.choose_meter("fake:fake@B")
+    assert session.require_energy().predict(NETWORKS[0]).value == found["B"]
 
 
 def test_what_the_device_refuses_is_not_announced_as_missing(opened: Callable[..., Session]) -> None:

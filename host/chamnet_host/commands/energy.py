@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chamnet.lut import EnergyTable, metered_by
+from chamnet.lut import EnergyTable, MeteredBy, metered_by
 from chamnet.predictors.energy import ENERGY_MODELS, EnergyPredictor
 from chamnet_host.measuring.exploring import choose_networks
 from chamnet_host.options import DB, SPACE, AsJson, Backend, Db, Dtype, Profiles, Seed, SpaceName, Target
@@ -20,8 +20,8 @@ Meter = Annotated[
     str | None,
     typer.Option(
         "--meter",
-        help="Whose readings count from now on, such as rapl or rapl:package-0; `energy show` lists them. Default: as"
-        " chosen last, else the one with most rows.",
+        help="Whose readings count from now on, such as rapl, rapl:package-0, or of several devices battery:battery@SERIAL;"
+        " `energy show` lists them. Default: as chosen last, else the one with most rows.",
         show_default=False,
     ),
 ]
@@ -124,8 +124,7 @@ def _body(session: Session) -> dict[str, Any]:
         "platform": str(platform),
         "space": session.space.name,
         "meters": [
-            {"meter": each.meter, "rails": list(each.rails), "rows": rows, "chosen": each == table.metered_by}
-            for each, rows in counts.items()
+            _meter_body(each, rows) | {"chosen": each == table.metered_by} for each, rows in counts.items()
         ],
         "idle_w": table.idle_w,
         "idle_spread": table.idle_spread,
@@ -141,6 +140,15 @@ def _body(session: Session) -> dict[str, Any]:
             "base_w": calibration.base_w,
             "networks": calibration.networks,
         },
+    }
+
+
+def _meter_body(metered: MeteredBy, rows: int) -> dict[str, Any]:
+    return {
+        "meter": metered.meter,
+        "rails": list(metered.rails),
+        "serial": metered.serial or None,
+        "rows": rows,
     }
 
 
@@ -162,9 +170,15 @@ def _networks(energy: EnergyPredictor, table: EnergyTable) -> dict[str, Any]:
 def _report(body: dict[str, Any]) -> None:
     print_text(f"[bold]{body['target']}[/]  {body['platform']}")
     print_table(
-        ("meter", "rails", "rows", ""),
+        ("meter", "rails", "device", "rows", ""),
         [
-            (m["meter"], " + ".join(m["rails"]), str(m["rows"]), "chosen" if m["chosen"] else "")
+            (
+                m["meter"],
+                " + ".join(m["rails"]),
+                m["serial"] or "",
+                str(m["rows"]),
+                "chosen" if m["chosen"] else "",
+            )
             for m in body["meters"]
         ],
     )

@@ -1,6 +1,7 @@
 """`chamnet-host lut`: look at tables, carry them elsewhere, compare them."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -234,7 +235,8 @@ def _energy_rows(session: Session, serial: str | None, networks: bool) -> Mappin
     try:
         table = session.energy_table
         if serial is not None:
-            table = EnergyTable.load(session.store, session.measured[0], table.metered_by, serial=serial)
+            metered = replace(table.metered_by, serial=serial)
+            table = EnergyTable.load(session.store, session.measured[0], metered)
     except NotProfiledError:
         return {}
     return table.networks if networks else table.units

@@ -111,6 +111,7 @@ def plan_energy(
         networks=tuple(planned_networks(workspace) if networks is None else networks),
         rounds=rounds,
         seed=workspace.seed,
+        serial=serial_of(workspace.device),
     )
     lut_id, platform = workspace.measured
     stored, failed = workspace.store.visit_ids(lut_id), workspace.store.failed_items(lut_id, energy=True)

@@ -20,11 +20,17 @@ def lut_id(store: Store, platform: Platform) -> int:
 
 
 def add(
-    store: Store, lut_id: int, key: str, *readings: EnergyReading, kind: ItemKind = "unit", start: str = "e"
+    store: Store,
+    lut_id: int,
+    key: str,
+    *readings: EnergyReading,
+    kind: ItemKind = "unit",
+    start: str = "e",
+    serial: str = "",
 ) -> None:
     for number, reading in enumerate(readings):
         visit = replace(make_visit(f"{start}/{key}/{number}/{reading.meter}"), energy=reading)
-        store.append(lut_id, kind, key, "energy", visit)
+        store.append(lut_id, kind, key, "energy", visit, serial=serial)
 
 
 def by_rapl(reading: EnergyReading) -> EnergyReading:
@@ -91,6 +97,27 @@ def test_a_meter_is_named_with_its_rails_where_that_is_needed() -> None:
         MeteredBy.parse("rapl", known)
     with pytest.raises(ConfigError, match="'nvml' measured nothing here; choose of"):
         MeteredBy.parse("nvml", known)
+
+
+def test_devices_of_one_kind_never_mix(store: Store, lut_id: int) -> None:
+    add(store, lut_id, "a", make_energy(2.0), by_rapl(make_energy(3.0)), start="x", serial="A")
+    for key, net_mj in (("a", 5.0), ("b", 6.0)):
+        add(store, lut_id, key, make_energy(net_mj, idle_w=4.0), start="y", serial="B")
+    of_a, of_b = (replace(FAKE, serial=serial) for serial in "AB")
+    assert list(metered_by(store, lut_id)) == [of_b, of_a, replace(RAPL, serial="A")]
+    assert list(metered_by(store, lut_id, serial="A")) == [of_a, replace(RAPL, serial="A")]
+    most = EnergyTable.load(store, lut_id)
+    assert (most.metered_by, most.units["a"].net_mj, most.idle_w) == (of_b, pytest.approx(5.0), 4.0)
+    other = EnergyTable.load(store, lut_id, serial="A")
+    assert (other.metered_by, other.units["a"].net_mj, other.idle_w) == (of_a, pytest.approx(2.0), 1.0)
+    with pytest.raises(NotProfiledError, match="no energy was measured"):
+        EnergyTable.load(store, lut_id, serial="C")
+    known = list(metered_by(store, lut_id))
+    assert MeteredBy.parse("fake:fake@A", known) == of_a
+    assert MeteredBy.parse("fake:fake", [*known, FAKE]) == FAKE, "as it was chosen before there were others"
+    assert MeteredBy.parse("rapl:dram+package", known).serial == "A"
+    with pytest.raises(ConfigError, match="'fake' means several; choose of fake:fake@B, fake:fake@A"):
+        MeteredBy.parse("fake", known)
 
 
 def test_units_executed_alike_share_rows(store: Store, lut_id: int) -> None:
