@@ -143,6 +143,20 @@ def test_with_confidence_the_upper_end_is_kept(few: Path) -> None:
     assert sure.result.accuracy <= plain.result.accuracy
 
 
+def test_a_share_is_of_what_the_hungriest_network_is_expected_to_take_however_sure_one_asks_to_be(
+    few: Path,
+) -> None:
+    with open_session(few) as session:
+        hungriest_mj = max(session.require_energy().predict(network).lut_mj for network in NETWORKS)
+        answers = [
+            search(session, "60%mJ", scope=Scope.of(session, confidence=each)) for each in (None, 0.9, 0.99)
+        ]
+    (limit_mj,) = {round(answer.budgets.constraints[0].limit, 6) for answer in answers}
+    assert limit_mj == pytest.approx(0.6 * hungriest_mj)
+    top1 = [answer.result.accuracy for answer in answers]
+    assert top1 == sorted(top1, reverse=True), "surer is stricter"
+
+
 @pytest.mark.parametrize("budget", ["1mJ", "20ms,1mJ", "0.1%mJ"])
 def test_an_impossible_energy_names_the_lowest_reachable(few: Path, many: Path, budget: str) -> None:
     for path in (few, many):

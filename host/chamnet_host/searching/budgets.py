@@ -33,10 +33,12 @@ class Metrics:
     Attributes:
         cost_tables: Metric -> cost of each network.
         upper: What latency budgets bound instead of the expected latency, if anything.
+        energy_factor: What energies by the sum over units are multiplied with in `cost_tables`.
     """
 
     cost_tables: Mapping[str, CostTables]
     upper: UpperLatency | None = None
+    energy_factor: float = 1.0
 
     def of(self, budget: Budget) -> Metric:
         """Return what a budget bounds."""
@@ -121,7 +123,7 @@ def _read(part: str, workspace: Workspace, metrics: Metrics, notes: list[str]) -
         return Budget("latency_ms", limit_ms, part)
     if (match := _SHARE.fullmatch(part)) and match[2]:
         workspace.require_energy()
-        most_mj = Metric("energy_mj", metrics.cost_tables["energy_mj"]).highest
+        most_mj = Metric("energy_mj", metrics.cost_tables["energy_mj"]).highest / metrics.energy_factor
         limit_mj = float(match[1]) / 100 * most_mj
         if limit_mj <= 0:
             raise BudgetError(f"budget {part!r} must be above zero")

@@ -28,7 +28,6 @@ class Scope:
         metrics: What its networks cost.
         accuracy: Scores its networks.
         surrogate: Scores them alike, and adds up along the chain; None where `accuracy` does so itself, or none is known.
-        energy_factor: What energies by the sum over units are multiplied with in `metrics`.
         confidence: With which latency and energy budgets are to be kept; None for the expected amounts.
     """
 
@@ -37,7 +36,6 @@ class Scope:
     metrics: Metrics
     accuracy: SpaceAccuracy
     surrogate: SpaceAccuracy | None
-    energy_factor: float = 1.0
     confidence: float | None = None
 
     @classmethod
@@ -95,8 +93,13 @@ class Scope:
         energy = costs["energy_mj"]
         by = factor / self.energy_factor
         scaled = replace(energy, tables=tuple(by * table for table in energy.tables))
-        metrics = replace(self.metrics, cost_tables={**costs, "energy_mj": scaled})
-        return replace(self, metrics=metrics, energy_factor=factor)
+        metrics = replace(self.metrics, cost_tables={**costs, "energy_mj": scaled}, energy_factor=factor)
+        return replace(self, metrics=metrics)
+
+    @property
+    def energy_factor(self) -> float:
+        """What energies by the sum over units are multiplied with in `metrics`."""
+        return self.metrics.energy_factor
 
     def problem(self, constraints: tuple[Constraint, ...]) -> Problem:
         """Return the search for the most accurate network within budgets."""
