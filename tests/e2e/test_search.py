@@ -162,6 +162,7 @@ def test_what_is_measured_keeps_the_budget(ask: Ask, profiled: Path) -> None:
         (("-b", "60%", "--confidence", "1.5"), "confidence 1.5: give at least 0.5"),
         ((), "--budget 8ms, or --pareto"),
         (("--pareto", "--top", "3", "--alpha", "1"), "for one only: --top, --alpha; give --budget"),
+        (("--pareto", "--confidence", "0.9"), "for one only: --confidence; give --budget"),
         (("--pareto", "--solver", "evolution"), "which evolution cannot"),
         (
             ("-b", "60%", "--points", "9", "--html", "front.html"),

@@ -186,6 +186,14 @@ def test_a_front_of_energy_rises(many: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("metric", ["energy_mj", "latency_ms"])
+def test_a_front_is_of_expected_costs_and_refuses_a_confidence(few: Path, metric: str) -> None:
+    with open_session(few) as session:
+        scope = Scope.of(session, confidence=0.9)
+        with pytest.raises(ConfigError, match=r"a front is of expected costs; leave out the confidence 0\.9"):
+            find_front(session, metric=metric, points=4, scope=scope)
+
+
 def test_stages_share_a_networks_energy(few: Path) -> None:
     with open_session(few) as session:
         parts = break_down(session.predict(NETWORKS[9]))

@@ -133,7 +133,7 @@ Output = Annotated[
 
 _EVOLUTION = ("population", "generations", "alpha", "exponent")
 _FOR_FRONTS = ("against", "points", "html")
-_FOR_ONE_BUDGET = ("verify", "top", *_EVOLUTION)
+_FOR_ONE_BUDGET = ("confidence", "verify", "top", *_EVOLUTION)
 
 
 def check_together(context: typer.Context, *, pareto: bool, budget: bool, solver: SolverChoice) -> None:

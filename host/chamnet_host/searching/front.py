@@ -105,11 +105,15 @@ def find_front(
 
     Raises:
         BudgetError: A budget cannot be read, or is on the metric that varies.
-        ConfigError: The accuracy predictor does not add up stage by stage.
+        ConfigError: The accuracy predictor does not add up stage by stage, or the scope has a confidence.
         InfeasibleBudgetError: No network keeps the budgets that hold.
         NotProfiledError: The target was not profiled.
     """
     scope = scope or Scope.of(workspace)
+    if scope.confidence is not None:
+        raise ConfigError(
+            f"a front is of expected costs; leave out the confidence {scope.confidence:g}, or search for one budget"
+        )
     if scope.accuracy.separable is None:
         raise ConfigError(
             "a front needs an accuracy that adds up stage by stage, and this predictor's does not; choose an additive one"
