@@ -41,7 +41,7 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),  # or a second agent would share the port in silence
     ("grpc.keepalive_time_ms", 20_000),  # notice a host whose cable was pulled
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # hosts ping while a long window is silent
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
