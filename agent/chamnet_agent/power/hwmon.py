@@ -40,7 +40,8 @@ _COMPUTE: frozenset[Total] = frozenset({"compute"})
 _DEVICE: frozenset[Total] = frozenset({"device"})
 # (chip, label, both as regular expressions) -> what it feeds, what it counts towards
 _KNOWN: tuple[tuple[str, str, Domain, frozenset[Total]], ...] = (
-    ("amdgpu|radeon", "(slow|fast)?PPT|.*", "gpu", _COMPUTE),
+    ("amdgpu", "fastPPT", "gpu", frozenset()),  # the sensor of slowPPT, shown twice
+    ("amdgpu|radeon", ".*", "gpu", _COMPUTE),
     ("i915", ".*", "gpu", _COMPUTE),
     ("xe", "pkg", "gpu", frozenset()),  # of the card
     ("xe", ".*", "gpu", _COMPUTE),

@@ -34,6 +34,18 @@ def test_energy_of_sockets_and_cores(write: Write, tmp_path: Path) -> None:
     assert meter.period_s == 1.5
 
 
+def test_a_sensor_that_is_shown_twice_is_counted_once(write: Write, tmp_path: Path) -> None:
+    """A Steam Deck: the driver's `power1_average` and `power2_average` read the same."""
+    chip = "sys/class/hwmon/hwmon4"
+    write(f"{chip}/name", "amdgpu")
+    for number, label in enumerate(("slowPPT", "fastPPT"), start=1):
+        write(f"{chip}/power{number}_label", label)
+        write(f"{chip}/power{number}_average", 9_000_000)
+    meter = HwmonMeter(MeterSettings(root=tmp_path))
+    assert said(meter) == {"amdgpu/slowPPT": 9.0, "amdgpu/fastPPT": 9.0}
+    assert names(choose(meter.rails)) == {"amdgpu/slowPPT"}
+
+
 def test_cards_of_one_kind_are_told_apart_by_their_address(write: Write, tmp_path: Path) -> None:
     for number, address in ((2, "0000:03:00.0"), (5, "0000:0c:00.0")):
         chip = f"sys/class/hwmon/hwmon{number}"
