@@ -46,11 +46,13 @@ class Reading:
         t_ns: When it was true, where the source says so; None for the moment of reading.
         stamp: The source's own mark of its update: the same mark, the same update. None if it gives none; then an
             update shows as a changed value.
+        why_not: Why values that are NaN could not be read, one per rail; empty where all could.
     """
 
     values: tuple[float, ...]
     t_ns: int | None = None
     stamp: int | None = None
+    why_not: tuple[str, ...] = ()
 
 
 def total(rails: Iterable[Rail], name: Total) -> tuple[Rail, ...]:

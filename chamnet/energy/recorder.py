@@ -21,6 +21,7 @@ _LATE = 1.1  # of a period: a source that takes a value when read gives the last
 _FASTEST_POLL_S = 0.005  # more often, reading itself costs more than a hundredth of a core
 _SETTLE_PERIODS = 20
 _SETTLE_LEAST_S = 1.0  # a busy machine reads late
+_LOST_S, _LOST_POLLS = 2.0, 3  # without a reading that succeeds, a meter is taken for gone
 _JOIN_S = 10.0
 
 
@@ -185,7 +186,7 @@ class Recorder:
             log.warning("meter: %s", error)
         self._failing = True
         with self._news:
-            self._series.interrupt(error)
+            self._series.interrupt(error, self._clock.now_ns())
             self._news.notify_all()
 
     def settle(
@@ -196,17 +197,21 @@ class Recorder:
         Args:
             until_ns: End of the window.
             rails: Names of those that matter; all by default.
-            timeout_s: 20 periods of the meter by default, a second at least.
+            timeout_s: 20 periods of the meter by default, a second at least. A meter that fails for long is not waited
+                for: asked for energy, it says why.
 
         Raises:
-            MeterInterruptedError: A rail was not updated in time: it is stuck, or switched off.
+            MeterInterruptedError: A rail was not updated in time: it is stuck, or switched off, or cannot be read for now.
         """
         names = tuple(rails) if rails is not None else tuple(rail.name for rail in self.rails)
         if timeout_s is None:
             timeout_s = max(_SETTLE_PERIODS * max(self._meter.period_s, self.poll_s), _SETTLE_LEAST_S)
         with self._news:
             if not self._news.wait_for(lambda: not self._waiting(names, until_ns), timeout_s):
-                late = ", ".join(self._waiting(names, until_ns))
+                waiting = self._waiting(names, until_ns)
+                for failure in filter(None, map(self._series.failure, waiting)):
+                    raise MeterInterruptedError(str(failure[1]))
+                late = ", ".join(waiting)
                 raise MeterInterruptedError(
                     f"no update of {late} within {timeout_s:.3g} s after the window: the counter is stuck, or the"
                     " rail is switched off; choose other rails"
@@ -241,4 +246,9 @@ class Recorder:
             self._series.forget(before_ns)
 
     def _waiting(self, names: Iterable[str], until_ns: int) -> list[str]:
-        return [name for name in names if not self._series.covers(name, until_ns)]
+        return [name for name in names if not self._series.covers(name, until_ns) and not self._is_lost(name)]
+
+    def _is_lost(self, name: str) -> bool:
+        failure = self._series.failure(name)
+        lost_ns = max(_LOST_S, _LOST_POLLS * self.poll_s) * _NS_PER_S
+        return failure is not None and self._clock.now_ns() - failure[0] > lost_ns

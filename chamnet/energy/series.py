@@ -13,7 +13,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
@@ -27,7 +27,9 @@ _US_PER_NS = 1e-3  # W x ns = nJ
 _MOST_W = (
     2_000.0  # no rail that wraps around draws more: a step beyond it is a reset, a gap beyond it hides a wrap
 )
-_LEAST_W = -0.05  # sensors of an idle rail are off by this much
+_LEAST_W = -0.05  # the sensor of a whole device is off by this much
+_LEAST_PART_W = -0.5  # that of a board's idle rail by some steps: 40 µV over 5 mΩ are 0.15 W at 19 V
+_WHOLE = ("device", "battery")
 _GAP_PERIODS = 10  # without an update for that long, and for a tenth of the window, a window cannot be told
 _GAP_SHARE = 0.1
 _KEPT_INTERVALS = 255
@@ -80,13 +82,17 @@ class EnergySeries:
         """
         if len(reading.values) != len(self.rails):
             raise ValueError(f"a reading of {len(reading.values)} values for {len(self.rails)} rails")
-        for track, value in zip(self._tracks.values(), reading.values, strict=True):
-            track.add(value, reading, now_ns)
+        reasons = reading.why_not or ("",) * len(self.rails)
+        for track, value, why_not in zip(self._tracks.values(), reading.values, reasons, strict=True):
+            track.add(value, reading, now_ns, why_not)
 
-    def interrupt(self, error: MeterError) -> None:
-        """Note that the meter cannot be read: windows that reach past the last point fail with this error."""
+    def interrupt(self, error: MeterError, now_ns: int) -> None:
+        """Note that the meter cannot be read: windows that reach past the last point fail with this error.
+
+        Once it is read again, it was a window's misfortune: they fail with `MeterInterruptedError`.
+        """
         for track in self._tracks.values():
-            track.interrupt(error)
+            track.interrupt(error, now_ns)
 
     def forget(self, before_ns: int) -> None:
         """Let go of what no window from `before_ns` on needs."""
@@ -94,15 +100,19 @@ class EnergySeries:
             track.forget(before_ns)
 
     def covers(self, rail: str, until_ns: int) -> bool:
-        """Return whether a window that ends then can be told, or told to be spoiled."""
+        """Return whether the rail was read until then, so that a window can be told, or told to be spoiled."""
         return self._track(rail).covers(until_ns)
+
+    def failure(self, rail: str) -> tuple[int, MeterError] | None:
+        """Return since when a rail cannot be read, and why; None where it can."""
+        return self._track(rail).failure()
 
     def energy_uj(self, rail: str, start_ns: int, end_ns: int) -> float:
         """Return the energy that went through a rail between two times, in µJ.
 
         Raises:
             MeterInterruptedError: The window reaches beyond what was recorded, or contains a reset or a long gap.
-            MeterError: The meter could not be read in between; says why.
+            MeterError: The meter could not be read in between, and still cannot; says why.
         """
         track = self._track(rail)
         track.check(start_ns, end_ns)
@@ -164,7 +174,13 @@ class _Break:
 
     start_ns: int
     end_ns: int | None  # None: nothing was read since
-    error: Callable[[], MeterError]
+    why: str
+    kind: type[MeterError] = MeterInterruptedError
+    noticed_ns: int = 0
+
+    def error(self) -> MeterError:
+        """Return the error anew: raised twice, one and the same would grow its traceback."""
+        return self.kind(self.why) if self.end_ns is None else MeterInterruptedError(self.why)
 
 
 class _Track:
@@ -187,11 +203,11 @@ class _Track:
         self._aged = False  # the last point opens a stretch, and its value may be up to a period old
         self.seen = 0
 
-    def add(self, value: float, reading: Reading, now_ns: int) -> None:
+    def add(self, value: float, reading: Reading, now_ns: int, why_not: str = "") -> None:
         try:
-            self._checked(value)
+            self._check_value(value, why_not)
         except MeterError as error:
-            self.interrupt(error)
+            self.interrupt(error, now_ns)
             return
         t_ns = now_ns if reading.t_ns is None else reading.t_ns
         if self._t_ns and t_ns <= self._t_ns[-1]:
@@ -211,16 +227,19 @@ class _Track:
             self._last = (value, reading.stamp)
         self._last_read_ns = t_ns
 
-    def interrupt(self, error: MeterError) -> None:
+    def interrupt(self, error: MeterError, now_ns: int) -> None:
         if not self._is_broken():
             start_ns = self._t_ns[-1] if self._t_ns else -(1 << 62)
-            self._breaks.append(_Break(start_ns, None, _copy(error)))
+            self._breaks.append(_Break(start_ns, None, str(error), type(error), now_ns))
 
     def forget(self, before_ns: int) -> None:
         self._drop(max(0, bisect_right(self._t_ns, before_ns) - 1))
 
     def covers(self, until_ns: int) -> bool:
-        return self._is_broken() or (bool(self._t_ns) and self._t_ns[-1] >= until_ns)
+        return bool(self._t_ns) and self._t_ns[-1] >= until_ns
+
+    def failure(self) -> tuple[int, MeterError] | None:
+        return (self._breaks[-1].noticed_ns, self._breaks[-1].error()) if self._is_broken() else None
 
     def check(self, start_ns: int, end_ns: int) -> None:
         """Refuse a window whose energy is not known."""
@@ -277,15 +296,19 @@ class _Track:
     def _is_broken(self) -> bool:
         return bool(self._breaks) and self._breaks[-1].end_ns is None
 
-    def _checked(self, value: float) -> float:
+    def _check_value(self, value: float, why_not: str) -> None:
+        name, is_whole = self._rail.name, self._rail.domain in _WHOLE
         if not math.isfinite(value):
-            raise MeterError(f"rail {self._rail.name!r} reads {value}, which is no number")
-        if self._rail.nature == "power" and value < _LEAST_W:
-            raise MeterError(
-                f"rail {self._rail.name!r} reads {value:.3f} W: what gives energy cannot be told from what takes it;"
-                " a battery is being charged, or the sign of its current is turned round in the device profile"
+            raise MeterError(why_not or f"rail {name!r} reads {value}, which is no number")
+        if self._rail.nature == "power" and value < (_LEAST_W if is_whole else _LEAST_PART_W):
+            why = (
+                "a battery is being charged, or the sign of its current is turned round in the device profile"
+                if is_whole
+                else "its sensor is off, or turned round"
             )
-        return value
+            raise MeterError(
+                f"rail {name!r} reads {value:.3f} W: what gives energy cannot be told from what takes it; {why}"
+            )
 
     def _is_update(self, value: float, stamp: int | None) -> bool:
         assert self._last is not None
@@ -330,12 +353,7 @@ class _Track:
         return step_uj + wraps_uj
 
     def _broken(self, t_ns: int, what: str) -> float:
-        name = self._rail.name
-        self._breaks.append(
-            _Break(
-                self._t_ns[-1], t_ns, lambda: MeterInterruptedError(f"the counter of rail {name!r} {what}")
-            )
-        )
+        self._breaks.append(_Break(self._t_ns[-1], t_ns, f"the counter of rail {self._rail.name!r} {what}"))
         return 0.0
 
     def _append(self, t_ns: int, step_uj: float, updated: bool) -> None:
@@ -370,9 +388,3 @@ class _Track:
                 f" {longest_ns / self.period_ns():.0f} times its period: it is stuck, or this machine was too busy"
                 " to read it; measure again"
             )
-
-
-def _copy(error: MeterError) -> Callable[[], MeterError]:
-    """Return what makes the error anew: raised twice, one and the same would grow its traceback."""
-    kind, message = type(error), str(error)
-    return lambda: kind(message)

@@ -8,6 +8,7 @@ Jetson's `ina3221` has a meter of its own (`chamnet_agent.power.ina3221`), and s
 [sysfs-interface]: https://docs.kernel.org/hwmon/sysfs-interface.html
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -88,12 +89,20 @@ class HwmonMeter:
         return Component(name="hwmon", provider="hwmon", why_not=why_not(lambda: _found(settings.root)))
 
     def read(self) -> Sequence[Reading]:
-        """Return power and energy of every chip.
+        """Return power and energy of every chip; NaN of one that tells nothing now, as a card that sleeps.
 
         Raises:
-            MeterError: One is gone, or may not be read any more.
+            MeterError: None of them can be read; says why the first cannot.
         """
-        return (Reading(tuple(channel.file.read() * channel.scale for channel in self._channels)),)
+        values, failures = [math.nan] * len(self._channels), [""] * len(self._channels)
+        for i, channel in enumerate(self._channels):
+            try:
+                values[i] = channel.file.read() * channel.scale
+            except MeterError as error:
+                failures[i] = str(error)
+        if all(failures):
+            raise MeterError(failures[0])
+        return (Reading(tuple(values), why_not=tuple(failures)),)
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -1,7 +1,11 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from chamnet.energy import choose
+from chamnet.errors import MeterError
 from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.power.hwmon import HwmonMeter
 from chamnet_agent.power.testing import names, said
@@ -89,3 +93,27 @@ def test_what_cannot_be_read_does_not_spoil_the_rest(put: Put, write: Write, tmp
     assert names(HwmonMeter(MeterSettings(root=tmp_path)).rails) == {"amdgpu/PPT"}
     (tmp_path / "sys/class/hwmon/hwmon2/power1_average").unlink()
     assert "cannot be read" in (HwmonMeter.describe(MeterSettings(root=tmp_path)).why_not or "")
+
+
+def test_a_card_that_sleeps_spoils_its_own_rail_only(put: Put, write: Write, tmp_path: Path) -> None:
+    put("hwmon")
+    write("sys/class/hwmon/hwmon1/name", "power_meter")
+    write("sys/class/hwmon/hwmon1/power1_average", 55_000_000)
+    meter = HwmonMeter(MeterSettings(root=tmp_path))
+    card = tmp_path / "sys/class/hwmon/hwmon2/power1_average"
+    card.unlink()
+    card.mkdir()  # reading it fails
+    (reading,) = meter.read()
+    told = dict(
+        zip(
+            (rail.name for rail in meter.rails),
+            zip(reading.values, reading.why_not, strict=True),
+            strict=True,
+        )
+    )
+    assert told["power_meter/power1"] == (55.0, "")
+    assert math.isnan(told["amdgpu/PPT"][0])
+    assert "cannot be read" in told["amdgpu/PPT"][1]
+    (tmp_path / "sys/class/hwmon/hwmon1/power1_average").unlink()
+    with pytest.raises(MeterError, match="is gone"):
+        meter.read()

@@ -82,7 +82,7 @@ def test_a_failure_spoils_its_windows_and_is_logged_once(caplog: pytest.LogCaptu
     assert len(caplog.records) == 1
     assert recorder.energy_uj("fake", 10 * MS, 300 * MS) == pytest.approx(290_000)
     assert recorder.power_w("fake", 410 * MS, 690 * MS).mean_w == pytest.approx(1)
-    with pytest.raises(MeterError, match="charging"):
+    with pytest.raises(MeterInterruptedError, match="charging"):
         recorder.energy_uj("fake", 10 * MS, 500 * MS)
 
 
@@ -140,12 +140,36 @@ def test_a_stuck_counter_ends_the_wait() -> None:
             recorder.settle(now_ns + MS, timeout_s=0.05)
 
 
-def test_a_meter_that_fails_is_not_waited_for() -> None:
-    def say() -> tuple[float]:
-        raise MeterError("gone")
+def fails(clock: FakeClock, *, start_s: float, end_s: float) -> Recorder:
+    """Return a recorder of a meter that cannot be read in between; it was read until a tenth of a second after the start."""
 
-    clock = SystemClock()
-    with Recorder(FakeMeter(say=say), clock=clock) as recorder:
-        recorder.settle(clock.now_ns() + 3_600 * S)
-        with pytest.raises(MeterError, match="gone"):
-            recorder.energy_uj("fake", clock.now_ns(), clock.now_ns() + S)
+    def say() -> tuple[float]:
+        if start_s * S < clock.now_ns() < end_s * S:
+            raise MeterError("gone")
+        return (clock.now_ns() / 1_000,)
+
+    recorder = Recorder(FakeMeter(say=say), clock=clock, poll_s=0.01)
+    recorder.run(told(clock, round(start_s / 0.01) + 10))
+    return recorder
+
+
+def test_a_meter_that_fails_for_long_is_not_waited_for() -> None:
+    clock = FakeClock()
+    recorder = fails(clock, start_s=1, end_s=1e9)
+    recorder.run(told(clock, 220))
+    recorder.settle(3_600 * S)
+    with pytest.raises(MeterError, match="gone") as raised:
+        recorder.energy_uj("fake", S, 2 * S)
+    assert type(raised.value) is MeterError, "another window will not do"
+
+
+def test_a_meter_that_fails_for_a_moment_is_waited_for() -> None:
+    clock = FakeClock()
+    recorder = fails(clock, start_s=1, end_s=1.2)
+    with pytest.raises(MeterInterruptedError, match="gone"):
+        recorder.settle(2 * S, timeout_s=0)
+    recorder.run(told(clock, 200))
+    recorder.settle(2 * S, timeout_s=0)
+    with pytest.raises(MeterInterruptedError, match="gone"):
+        recorder.energy_uj("fake", 500 * MS, 2 * S)
+    assert recorder.energy_uj("fake", 1_300 * MS, 2 * S) == pytest.approx(700_000)
