@@ -92,20 +92,22 @@ def measured(case: Case, rng: random.Random) -> EnergyReading:
     )
     rail = Rail(name="rail", nature=case.nature, domain="device", totals=frozenset({"device"}))
     series = EnergySeries([rail], period_s=PERIOD_S)
-    for now_ns, value in said(case, runs, after[1] + 4 * period_ns, rng):
-        series.add(Reading((value,)), now_ns)
+    for now_ns, update, value in said(case, runs, after[1] + 4 * period_ns, rng):
+        series.add(Reading((value,), stamp=update), now_ns)
     return energy_of(series, spans, meter="simulated", rails=["rail"], period_s=PERIOD_S)
 
 
-def said(case: Case, runs: tuple[int, int], end_ns: int, rng: random.Random) -> Iterator[tuple[int, float]]:
-    """Yield when the sensor is read, and what it says: its last update."""
-    update_ns, value = round(-rng.random() * PERIOD_S * S), 0.0
+def said(
+    case: Case, runs: tuple[int, int], end_ns: int, rng: random.Random
+) -> Iterator[tuple[int, int, float]]:
+    """Yield when the sensor is read, and what it says: which is its last update, and its value."""
+    update_ns, update, value = round(-rng.random() * PERIOD_S * S), 0, 0.0
     now_ns = 0
     while now_ns < end_ns:
         while update_ns <= now_ns:
-            value = updated(case, runs, update_ns, rng)
+            update, value = update + 1, updated(case, runs, update_ns, rng)
             update_ns += round(PERIOD_S * S * (1 + case.uneven * rng.uniform(-1, 1)))
-        yield now_ns, value
+        yield now_ns, update, value
         now_ns += round(PERIOD_S / 4 * S * (1 + 0.02 * rng.uniform(-1, 1)))
 
 

@@ -45,7 +45,7 @@ class Reading:
         values: One per rail, in their order: µJ of a counter, W of power.
         t_ns: When it was true, where the source says so; None for the moment of reading.
         stamp: The source's own mark of its update: the same mark, the same update. None if it gives none; then an
-            update shows as a changed value.
+            update shows as a time of its own, or as a changed value.
         why_not: Why values that are NaN could not be read, one per rail; empty where all could.
     """
 

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _NS_PER_S = 1_000_000_000
 _POLLS_PER_PERIOD = 4  # tells the time of an update to an eighth of the period
 _LATE = 1.1  # of a period: a source that takes a value when read gives the last one again to who comes early
+_LEAST_SEEN = 3  # updates that tell a period: looking began somewhere between two of them
 _FASTEST_POLL_S = 0.005  # more often, reading itself costs more than a hundredth of a core
 _SETTLE_PERIODS = 20
 _SETTLE_LEAST_S = 1.0  # a busy machine reads late
@@ -60,29 +61,47 @@ def poll_interval_s(meter: Source) -> float:
 
 
 def observe_period_s(
-    meter: Source, clock: Clock, *, budget_s: float = 1.0, updates: int = 10
+    meter: Source,
+    clock: Clock,
+    *,
+    rails: Iterable[str] | None = None,
+    budget_s: float = 1.0,
+    patience_s: float = 0.0,
+    updates: int = 10,
 ) -> dict[str, float | None]:
-    """Read a meter as often as it bears and return the time between updates of each rail; None if none was seen.
+    """Read a meter as often as it bears and return the time between updates of each rail; None below three.
 
     Args:
         meter: An open meter that nobody else reads.
         clock: To wait and to tell the time with.
+        rails: Names of those that matter; all by default.
         budget_s: For all of it.
+        patience_s: For so long, if more, while no rail was updated three times.
         updates: After so many of each rail it is enough.
 
     Raises:
-        MeterError: The meter cannot be read.
+        MeterError: The meter cannot be read, for some seconds.
     """
     series = EnergySeries(meter.rails, period_s=meter.shortest_poll_s, on_read=True)
-    start_ns = now_ns = clock.now_ns()
-    seen = dict.fromkeys((rail.name for rail in meter.rails), 0)
-    while now_ns < start_ns + budget_s * _NS_PER_S and min(seen.values()) <= updates:
-        for reading in meter.read():
-            series.add(reading, now_ns)
+    start_ns = now_ns = read_ns = clock.now_ns()
+    seen = dict.fromkeys((rail.name for rail in meter.rails) if rails is None else rails, 0)
+    while (now_ns < start_ns + budget_s * _NS_PER_S and min(seen.values()) <= updates) or (
+        now_ns < start_ns + patience_s * _NS_PER_S and max(seen.values()) < _LEAST_SEEN
+    ):
+        try:
+            for reading in meter.read():
+                series.add(reading, now_ns)
+            read_ns = now_ns
+        except MeterError as error:
+            series.interrupt(error, now_ns)
+            if now_ns - read_ns > _LOST_S * _NS_PER_S:
+                raise
         seen = {name: series.update_count(name) for name in seen}
         clock.sleep_s(meter.shortest_poll_s)
         now_ns = clock.now_ns()
-    return {rail.name: series.update_period_s(rail.name) for rail in meter.rails}
+    return {
+        name: series.update_period_s(name) if count >= _LEAST_SEEN else None for name, count in seen.items()
+    }
 
 
 class Recorder:

@@ -213,7 +213,7 @@ class _Track:
         if self._t_ns and t_ns <= self._t_ns[-1]:
             return  # a source that repeats itself says nothing new
         first = self._last is None or self._is_broken()
-        updated = first or self._is_update(value, reading.stamp)
+        updated = first or self._is_update(value, reading)
         if self._rail.nature == "power":
             self._append(t_ns, 0.0 if first else self._trapezoid_uj(value, t_ns), updated)
             self._last = (value, reading.stamp)
@@ -310,10 +310,12 @@ class _Track:
                 f"rail {name!r} reads {value:.3f} W: what gives energy cannot be told from what takes it; {why}"
             )
 
-    def _is_update(self, value: float, stamp: int | None) -> bool:
+    def _is_update(self, value: float, reading: Reading) -> bool:
         assert self._last is not None
         last_value, last_stamp = self._last
-        return value != last_value if stamp is None else stamp != last_stamp
+        if reading.stamp is not None:
+            return reading.stamp != last_stamp
+        return reading.t_ns is not None or value != last_value
 
     def _seen_ns(self, t_ns: int) -> int:
         """Return when a counter was updated: between the last two readings, and within one period."""

@@ -1,6 +1,7 @@
 """The energy of a request: a meter that records while a worker runs windows, and says afterwards what they took."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,9 @@ from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 __all__ = ["Metering", "check_external", "usual_meter"]
 
 _OBSERVED_PERIODS, _OBSERVED_S = 12, 0.5  # to see how often a meter is really updated
+_PATIENCE_S = (
+    60.0  # with one that does not seem to be: gauges of batteries say a second, and take up to a minute
+)
 _LONGEST_S = 3_600.0
 
 
@@ -55,7 +59,7 @@ class Metering:
         clock: The one that workers tell their times by.
 
     Raises:
-        MeterError: The meter does not work here.
+        MeterError: The meter does not work here, or is updated too seldom.
         ConfigError: There is no such meter or rail, or a time makes no sense.
     """
 
@@ -71,10 +75,10 @@ class Metering:
         meter = registry.open_meter(name, settings)
         try:
             self._rails = tuple(rail.name for rail in choose(meter.rails, wanted.rails))
+            period_s = meter.period_s if min(times) > 0 else _observed_s(meter, self._rails, clock)
         except BaseException:
             meter.close()
             raise
-        period_s = meter.period_s if min(times) > 0 else _observed_s(meter, clock)
         self.times = replace(wanted, meter=name, rails=",".join(self._rails)).filled(period_s)
         self._recorder = Recorder(meter, clock=clock)
         self._period_s = period_s
@@ -115,7 +119,15 @@ class Metering:
         return replace(visit, energy=energy, spans=None)
 
 
-def _observed_s(meter: PowerMeter, clock: Clock) -> float:
-    """Return the time between updates: the meter's nominal one, or a longer one that is observed."""
-    seen = observe_period_s(meter, clock, budget_s=_OBSERVED_PERIODS * meter.period_s + _OBSERVED_S)
-    return max([meter.period_s, *(each for each in seen.values() if each is not None)])
+def _observed_s(meter: PowerMeter, rails: Sequence[str], clock: Clock) -> float:
+    """Return the time between updates of rails: the meter's nominal one, or a longer one that is observed."""
+    budget_s = _OBSERVED_PERIODS * meter.period_s + _OBSERVED_S
+    patience_s = max(budget_s, _PATIENCE_S)
+    seen = observe_period_s(meter, clock, rails=rails, budget_s=budget_s, patience_s=patience_s)
+    known = [each for each in seen.values() if each is not None]
+    if not known:
+        raise MeterError(
+            f"fewer than three updates of {', '.join(rails)} within {patience_s:.0f} s: what it feeds sleeps, its sensor is"
+            " stuck, or too slow for windows of time; choose other rails, or another meter"
+        )
+    return max(meter.period_s, *known)

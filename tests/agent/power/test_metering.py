@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from chamnet.clock import SystemClock
 from chamnet.errors import ConfigError, MeterError
 from chamnet.records import EnergyPolicy, Item, Policy, Visit
+from chamnet.testing import FakeClock
 from chamnet_agent.power.base import MeterSettings
+from chamnet_agent.power.metering import Metering
 from chamnet_agent.power.simulated import Powercap, Sensor, SimulatedDevice
 from chamnet_agent.server import RunningAgent
 from chamnet_agent.testing import Script, shared_float
@@ -138,6 +141,59 @@ def test_what_makes_no_sense_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=says):
         measured(client, CONV, energy=energy)
+
+
+class SensorClock(FakeClock):
+    """Writes what sensors say whenever time passes."""
+
+    def __init__(self, says: dict[Path, Callable[[float], float]]) -> None:
+        super().__init__()
+        self._says = says
+        self.sleep_s(0.0)
+
+    def sleep_s(self, seconds: float) -> None:
+        super().sleep_s(seconds)
+        for file, says in self._says.items():
+            file.write_text(f"{says(self.now_ns() / 1e9):.0f}\n")
+
+
+def counted_uj(power_w: float, t_s: float) -> float:
+    return power_w * 1e6 * t_s // 61 * 61
+
+
+def battery(root: Path) -> Path:
+    folder = root / "sys/class/power_supply/battery"
+    folder.mkdir(parents=True)
+    for name, said in (("type", "Battery"), ("status", "Discharging"), ("voltage_now", 4_000_000)):
+        (folder / name).write_text(f"{said}\n")
+    return folder / "current_now"
+
+
+def test_windows_are_as_long_as_a_slow_gauge_needs(tmp_path: Path) -> None:
+    clock = SensorClock({battery(tmp_path): lambda t_s: 500_000 + t_s // 12})
+    times = Metering(EnergyPolicy(meter="battery"), settings=MeterSettings(root=tmp_path), clock=clock).times
+    assert times.window_s == pytest.approx(50 * 12, rel=0.02)
+
+
+def test_a_gauge_that_is_too_slow_is_refused(tmp_path: Path) -> None:
+    clock = SensorClock({battery(tmp_path): lambda t_s: 500_000 + t_s // 60})
+    with pytest.raises(MeterError, match="fewer than three updates of battery within 60 s"):
+        Metering(EnergyPolicy(meter="battery"), settings=MeterSettings(root=tmp_path), clock=clock)
+
+
+def test_a_rail_that_was_not_chosen_makes_no_window_longer(tmp_path: Path) -> None:
+    """The graphics of a package at 0.4 mW: its counter moves by 61 µJ every 0.15 s."""
+    says: dict[Path, Callable[[float], float]] = {}
+    for zone, name, power_w in (("intel-rapl:0", "package-0", 5.0), ("intel-rapl:0:0", "uncore", 4e-4)):
+        folder = tmp_path / "sys/class/powercap" / zone
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+        says[folder / "energy_uj"] = partial(counted_uj, power_w)
+    metering = Metering(
+        EnergyPolicy(meter="rapl"), settings=MeterSettings(root=tmp_path), clock=SensorClock(says)
+    )
+    assert metering.times.rails == "package-0"
+    assert metering.times.window_s == 1.0
 
 
 def test_without_a_meter_it_says_which_were_tried(live_agent: DeviceClient, tmp_path: Path) -> None:

@@ -103,6 +103,50 @@ def test_a_real_period_is_observed() -> None:
     assert clock.now_ns() == pytest.approx(2 * S, abs=0.1 * S)  # the one that is off was waited for
 
 
+def test_only_the_rails_that_matter_are_looked_at() -> None:
+    clock = FakeClock()
+    rails = (RAIL, Rail(name="idle", nature="counter", domain="uncore"))
+    meter = FakeMeter(
+        rails=rails, say=lambda: (clock.now_ns() // MS, clock.now_ns() // (150 * MS)), shortest_poll_s=0.001
+    )
+    assert observe_period_s(meter, clock, rails=["fake"], budget_s=2) == {"fake": pytest.approx(0.001)}
+    assert clock.now_ns() < 0.1 * S
+
+
+@pytest.mark.parametrize(("every_s", "takes_s"), [(1, 5), (12, 36), (20, 60)])
+def test_a_slow_rail_is_looked_at_for_longer(every_s: int, takes_s: float) -> None:
+    clock = FakeClock(4 * S)
+    meter = FakeMeter(say=lambda: (clock.now_ns() // (every_s * S),), shortest_poll_s=0.1)
+    seen = observe_period_s(meter, clock, budget_s=5, patience_s=70)
+    assert seen == {"fake": pytest.approx(every_s, rel=0.02)}
+    assert clock.now_ns() <= (takes_s + 4.5) * S
+
+
+def test_a_rail_that_is_hardly_updated_has_no_period() -> None:
+    clock = FakeClock()
+    meter = FakeMeter(say=lambda: (clock.now_ns() // (40 * S),), shortest_poll_s=0.1)
+    assert observe_period_s(meter, clock, budget_s=5, patience_s=60) == {"fake": None}
+    assert clock.now_ns() == pytest.approx(60 * S, abs=0.2 * S)
+
+
+@pytest.mark.parametrize("lasts_s", [0.3, 100])
+def test_a_meter_that_fails_while_it_is_looked_at_is_given_a_moment(lasts_s: float) -> None:
+    clock = FakeClock()
+
+    def say() -> tuple[float]:
+        if S < clock.now_ns() < (1 + lasts_s) * S:
+            raise MeterError("gone")
+        return (clock.now_ns() // (200 * MS),)
+
+    meter = FakeMeter(say=say, shortest_poll_s=0.01)
+    if lasts_s > 1:
+        with pytest.raises(MeterError, match="gone"):
+            observe_period_s(meter, clock, budget_s=5, updates=20)
+        assert clock.now_ns() < 4 * S
+    else:
+        assert observe_period_s(meter, clock, budget_s=5, updates=20) == {"fake": pytest.approx(0.2, rel=0.1)}
+
+
 def test_it_forgets_what_is_not_needed() -> None:
     clock = FakeClock()
     recorder = Recorder(FakeMeter(say=lambda: (clock.now_ns() / 1_000,)), clock=clock, poll_s=0.01)
