@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
+from typing import Protocol
 
-from chamnet.energy.window import Recorded
-
-__all__ = ["Marker", "find_marker"]
+__all__ = ["Curves", "Marker", "find_marker"]
 
 _US_PER_NS = 1e-3  # W x ns = nJ
 _STEP_NS = 1_000_000
@@ -20,6 +19,14 @@ _MOST_STEPS = 20_000
 _FLANK_BLOCKS = 8  # of idling, on either side; those of the work are as long
 _CLEAR = 3.0  # times what blocks differ by within the work and within the idling; what noise makes of itself stays near 1
 _LEAST_W = 1e-3
+
+
+class Curves(Protocol):
+    """What was recorded of a meter: an `EnergySeries`, or who keeps one."""
+
+    def energies_uj(self, rail: str, edges_ns: Sequence[int]) -> list[float]:
+        """Return the energy that went through a rail from the first of many times up to each, in µJ."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +61,7 @@ class Marker:
 
 
 def find_marker(
-    recorded: Recorded, rails: Sequence[str], work_ns: tuple[int, int], *, flank_ns: int, most_ns: int
+    recorded: Curves, rails: Sequence[str], work_ns: tuple[int, int], *, flank_ns: int, most_ns: int
 ) -> Marker:
     """Return by how much the recording's clock is off, from where work shows most in it; `Marker.doubt` says if it does.
 
@@ -93,12 +100,9 @@ def find_marker(
     )
 
 
-def _running(recorded: Recorded, rails: Sequence[str], edges: Sequence[int]) -> list[float]:
+def _running(recorded: Curves, rails: Sequence[str], edges: Sequence[int]) -> list[float]:
     """Return the energy of all rails since the first edge, at every edge."""
-    sums = [0.0]
-    for start_ns, end_ns in pairwise(edges):
-        sums.append(sums[-1] + sum(recorded.energy_uj(rail, start_ns, end_ns) for rail in rails))
-    return sums
+    return [sum(each) for each in zip(*(recorded.energies_uj(rail, edges) for rail in rails), strict=True)]
 
 
 def _noise_w(energy_uj: Sequence[float], starts: tuple[int, int, int], flank: int, step_ns: int) -> float:

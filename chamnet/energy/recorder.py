@@ -34,6 +34,8 @@ class Source(Protocol):
         period_s: Nominal time between updates of the source.
         shortest_poll_s: Reading more often than this is useless, or disturbs the source.
         on_read: Whether a reading is of its moment; else it is as old as the source's last update.
+
+    A source whose values can be read long after they were true says how long, as `settle_s`; others need no such attribute.
     """
 
     rails: tuple[Rail, ...]
@@ -216,7 +218,7 @@ class Recorder:
         Args:
             until_ns: End of the window.
             rails: Names of those that matter; all by default.
-            timeout_s: 20 periods of the meter by default, a second at least. A meter that fails for long is not waited
+            timeout_s: 20 periods of the meter by default, a second or the meter's `settle_s` at least. A meter that fails for long is not waited
                 for: asked for energy, it says why.
 
         Raises:
@@ -224,7 +226,8 @@ class Recorder:
         """
         names = tuple(rails) if rails is not None else tuple(rail.name for rail in self.rails)
         if timeout_s is None:
-            timeout_s = max(_SETTLE_PERIODS * max(self._meter.period_s, self.poll_s), _SETTLE_LEAST_S)
+            least_s = getattr(self._meter, "settle_s", _SETTLE_LEAST_S)
+            timeout_s = max(_SETTLE_PERIODS * max(self._meter.period_s, self.poll_s), least_s)
         with self._news:
             if not self._news.wait_for(lambda: not self._waiting(names, until_ns), timeout_s):
                 waiting = self._waiting(names, until_ns)
@@ -244,6 +247,15 @@ class Recorder:
         """
         with self._news:
             return self._series.energy_uj(rail, start_ns, end_ns)
+
+    def energies_uj(self, rail: str, edges_ns: Sequence[int]) -> list[float]:
+        """Return the energy that went through a rail from the first of many times, in their order, up to each, in µJ.
+
+        Raises:
+            MeterError: It cannot be told for all of that time; says why.
+        """
+        with self._news:
+            return self._series.energies_uj(rail, edges_ns)
 
     def power_w(self, rail: str, start_ns: int, end_ns: int, *, block_periods: float = 10.0) -> PowerStats:
         """Return mean and spread of a rail's power between two times; blocks are that many periods of updates long.

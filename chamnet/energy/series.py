@@ -118,6 +118,19 @@ class EnergySeries:
         track.check(start_ns, end_ns)
         return track.at(end_ns) - track.at(start_ns)
 
+    def energies_uj(self, rail: str, edges_ns: Sequence[int]) -> list[float]:
+        """Return the energy that went through a rail from the first of many times, in their order, up to each, in µJ.
+
+        It is looked for gaps as one window.
+
+        Raises:
+            MeterError: As `energy_uj` does.
+        """
+        track = self._track(rail)
+        track.check(edges_ns[0], edges_ns[-1])
+        start_uj = track.at(edges_ns[0])
+        return [track.at(edge) - start_uj for edge in edges_ns]
+
     def power_w(self, rail: str, start_ns: int, end_ns: int, *, block_periods: float = 10.0) -> PowerStats:
         """Return mean and spread of a rail's power between two times.
 

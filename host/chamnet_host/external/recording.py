@@ -13,8 +13,6 @@ __all__ = ["RecordingMeter"]
 class RecordingMeter(TraceFile):
     """The rows of a file that a recorder keeps writing."""
 
-    settle_s = 10.0  # recorders write in blocks
-
     def __init__(self, argument: str, *, clock: Clock) -> None:
         super().__init__(_path(argument))
 

@@ -18,6 +18,7 @@ from chamnet.energy.recorder import Recorder
 from chamnet.errors import MeterError, MeterInterruptedError
 from chamnet.lut import EnergyTimes, Request
 from chamnet.records import EXTERNAL_METER, EnergyPolicy, EnergyReading, EnergySpans, Visit
+from chamnet_host.external.arrivals import Arrivals
 from chamnet_host.external.base import HostMeter
 from chamnet_host.external.clocks import ClockOffset, offset_of
 
@@ -80,10 +81,13 @@ class Witness:
         energy = EnergyPolicy(
             meter=EXTERNAL_METER, window_s=times.window_s, idle_s=times.idle_s, guard_s=times.guard_s
         )
-        for visit in client.measure(request.items, replace(request.policy, energy=energy), backend=backend):
-            arrived_ns = self._clock.now_ns()
-            self._heed(visit)
-            yield visit if visit.spans is None else self._completed(visit, visit.spans, clocks, arrived_ns)
+        visits = client.measure(request.items, replace(request.policy, energy=energy), backend=backend)
+        with Arrivals(visits, self._clock) as arrivals:  # completing one may take as long as the next
+            for arrived_ns, visit in arrivals:
+                self._heed(visit)
+                yield (
+                    visit if visit.spans is None else self._completed(visit, visit.spans, clocks, arrived_ns)
+                )
 
     def _heed(self, visit: Visit) -> None:
         if visit.conditions.charging and not self._warned:

@@ -5,6 +5,7 @@ import pytest
 
 from chamnet.energy import EnergySeries, Rail, Reading
 from chamnet.energy.marker import Marker, find_marker
+from chamnet.errors import MeterInterruptedError
 
 MS, S = 1_000_000, 1_000_000_000
 RAIL = Rail(name="main", nature="power", domain="device", totals=frozenset({"device"}))
@@ -61,6 +62,27 @@ def test_what_works_at_another_time_is_not_taken_for_it() -> None:
 
 def test_a_step_just_beyond_what_was_looked_through_is_not_trusted() -> None:
     assert "not seen within 0.25 s" in found(recorded(working(260 * MS))).doubt
+
+
+@pytest.mark.parametrize("gap_ms", [0, 15, 60])
+def test_a_short_gap_hides_no_marker(gap_ms: int) -> None:
+    """It is looked for in steps of a millisecond, each of which such a gap would fill."""
+    power_w = working(40 * MS)
+    series = EnergySeries([RAIL], period_s=MS / S)
+    for t_ns in range(8 * S, 13 * S + 1, MS):
+        if not 9_200 * MS < t_ns < (9_200 + gap_ms) * MS:
+            series.add(Reading((power_w(t_ns),), t_ns=t_ns), t_ns)
+    assert found(series).shift_ns / MS == pytest.approx(40, abs=1.01)
+    assert not found(series).doubt
+
+
+def test_a_long_gap_is_no_idling() -> None:
+    series = EnergySeries([RAIL], period_s=MS / S)
+    for t_ns in range(8 * S, 13 * S + 1, MS):
+        if not 9 * S < t_ns < 9_600 * MS:
+            series.add(Reading((1.0,), t_ns=t_ns), t_ns)
+    with pytest.raises(MeterInterruptedError, match="was not updated for"):
+        found(series)
 
 
 def test_work_that_is_interrupted_now_and_then_is_still_seen() -> None:

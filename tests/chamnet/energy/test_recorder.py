@@ -1,11 +1,11 @@
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from chamnet.clock import SystemClock
-from chamnet.energy import Rail
+from chamnet.energy import Rail, Reading
 from chamnet.energy.recorder import Recorder, observe_period_s, poll_interval_s
 from chamnet.errors import MeterError, MeterInterruptedError
 from chamnet.testing import FakeClock
@@ -174,6 +174,34 @@ def test_a_thread_reads_while_it_is_entered_and_ends_with_it() -> None:
     clock.sleep_s(0.02)
     assert meter.reads == reads
     assert recorder.energy_uj("fake", start_ns, end_ns) == energy_uj
+
+
+class Blocks(FakeMeter):
+    """Tells what it saw a second and a half late, in a block."""
+
+    settle_s = 10.0
+
+    def read(self) -> Sequence[Reading]:
+        now_ns = SystemClock().now_ns()
+        if self.reads == 0:
+            self.begin_ns = self.told_ns = now_ns
+        self.reads += 1
+        if self.reads > 1 and now_ns < self.told_ns + 1.5 * S:
+            return ()
+        times_ns = range(self.told_ns, now_ns, 10 * MS)
+        self.told_ns = times_ns[-1] + 10 * MS if times_ns else now_ns
+        return [Reading(((t_ns - self.begin_ns) / 1_000,), t_ns=t_ns) for t_ns in times_ns]
+
+
+def test_what_is_told_in_blocks_is_waited_for() -> None:
+    clock = SystemClock()
+    with Recorder(Blocks(), clock=clock) as recorder:
+        clock.sleep_s(0.1)
+        start_ns = clock.now_ns()
+        clock.sleep_s(0.2)
+        end_ns = clock.now_ns()
+        recorder.settle(end_ns)
+        assert recorder.energy_uj("fake", start_ns, end_ns) == pytest.approx((end_ns - start_ns) / 1_000)
 
 
 def test_a_stuck_counter_ends_the_wait() -> None:

@@ -45,6 +45,14 @@ def test_a_window_between_updates_is_interpolated() -> None:
     assert series.energy_uj("package-0", 12 * MS, 14 * MS) == pytest.approx(40)
 
 
+def test_many_windows_are_told_at_once() -> None:
+    series = counted([1_000, 1_100, 1_300, 1_700])
+    edges_ns = [5 * MS, 10 * MS, 12 * MS, 25 * MS]
+    assert series.energies_uj("package-0", edges_ns) == pytest.approx([0, 50, 90, 450])
+    with pytest.raises(MeterInterruptedError, match="end of the window"):
+        series.energies_uj("package-0", [0, 20 * MS, 31 * MS])
+
+
 def test_power_becomes_energy_by_the_trapezoid_rule() -> None:
     ramp = sampled(lambda t_s: 2 + 3 * t_s, [i / 100 for i in range(101)])
     assert ramp.energy_uj("VDD_IN", 0, S) == pytest.approx(3.5e6)
