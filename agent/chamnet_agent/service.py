@@ -24,6 +24,7 @@ from chamnet.wire import convert, status
 from chamnet.wire import profiling_pb2 as pb
 from chamnet.wire.jobs import Job
 from chamnet.wire.profiling_pb2_grpc import ProfilingServicer
+from chamnet_agent import registry
 from chamnet_agent.lease import Lease
 from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings
 from chamnet_agent.power.metering import Metering, check_external
@@ -36,6 +37,7 @@ _HOLDER_CHARS = 120
 _MOST_ITEMS = 4_096
 _MOST_LAPS = 100_000
 _LONGEST_ITEM_S = 3_600.0
+_LOOKED_NS = 1_000_000_000  # for so long, what was found of meters is believed
 
 Request = TypeVar("Request")
 
@@ -66,12 +68,21 @@ class ProfilingService(ProfilingServicer):
         self._meters, self._clock = meters, clock or SystemClock()
         self._supervisor = supervisor
         self._lease = lease
+        self._looked_ns: int | None = None
 
     def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.DescribeReply:
         """Return what the device is, and what it is like now."""
         with self._lease.call():
+            self._look_for_meters()
             now = replace(self._info, conditions=self._conditions())
             return convert.device_message(replace(now, monotonic_ns=self._clock.now_ns()))  # read last
+
+    def _look_for_meters(self) -> None:
+        """Look anew which meters work: a phone is unplugged, a right is given. Not for each of several calls in a row, which tell clocks."""
+        now_ns = self._clock.now_ns()
+        if self._looked_ns is None or now_ns - self._looked_ns > _LOOKED_NS:
+            self._looked_ns = now_ns
+            self._info = replace(self._info, meters=registry.meters(self._meters))
 
     def Measure(self, request: pb.MeasureRequest, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
         """Stream a visit per item."""

@@ -11,6 +11,7 @@ import pytest
 
 from chamnet.errors import ConfigError, DeviceBusyError, DeviceLostError, WorkerError
 from chamnet.records import Item, Policy, Visit
+from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.server import RunningAgent
 from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
@@ -72,6 +73,21 @@ def begin(client: DeviceClient, request_id: str) -> tuple[threading.Thread, list
     thread.start()
     assert eventually(lambda: bool(workers_of(os.getpid())))
     return thread, seen
+
+
+def test_what_becomes_of_a_meter_is_described(start_agent: Starter, connect: Connect, tmp_path: Path) -> None:
+    folder = tmp_path / "sys/class/power_supply/battery"
+    folder.mkdir(parents=True)
+    for name, said in (("type", "Battery"), ("status", "Charging"), ("power_now", "3000000")):
+        (folder / name).write_text(f"{said}\n")
+    client = connect(start_agent(Script(), meters=MeterSettings(root=tmp_path)))
+
+    def why_not() -> str | None:
+        return next(meter.why_not for meter in client.describe().meters if meter.name == "battery")
+
+    assert "unplug it" in (why_not() or "")
+    (folder / "status").write_text("Discharging\n")  # it is unplugged, while the agent runs on
+    assert eventually(lambda: why_not() is None)
 
 
 def test_a_device_describes_itself(live_agent: DeviceClient) -> None:

@@ -4,10 +4,12 @@ A supply of type `Battery` has `voltage_now` (µV) and `current_now` (µA), or `
 `charge_counter` (µAh), and `status` [sysfs-class-power]. What vendors make of it differs: of the sign of the current
 three conventions are in use, so it is not trusted unless the device profile gives it [sign]; some give mA. Some phones
 have several supplies of this type that are one battery [several]. While a charger is connected the current is the
-charger's business, so nothing is read then. Gauges update once in a second to once in minutes.
+charger's business, so nothing is read then, although a weak charger leaves the status at `Discharging`, unless the charger is
+cut off [force-discharge]. Gauges update once in a second to once in minutes.
 
 [sysfs-class-power]: https://docs.kernel.org/admin-guide/abi-testing.html, `sysfs-class-power`
 [sign]: kernel commit 05f94eb98907, "power: supply: document current direction"
+[force-discharge]: `charge_behaviour` of [sysfs-class-power]; `input_suspend` in kernels of Qualcomm's phones
 [several]: https://stackoverflow.com/questions/26616073
 """
 
@@ -145,22 +147,28 @@ def _check_discharging(folder: Path) -> None:
     ]
     if status == "Unknown" and not online:
         return  # some gauges never say more
-    if status != "Discharging":
+    if status != "Discharging" or (online and not _is_cut_off(folder)):
         plugged = f", {', '.join(online)} is connected" if online else ""
         raise MeterError(
             f"{folder.name} is {status.lower()!r}{plugged}: what it gives tells nothing; {_UNPLUG}"
         )
 
 
+def _is_cut_off(folder: Path) -> bool:
+    """Return whether the device takes nothing of its charger, though it is connected [force-discharge]."""
+    forced = "[force-discharge]" in optional_text(folder / "charge_behaviour")
+    return forced or optional_text(folder / "input_suspend") == "1"
+
+
 def _power_w(battery: _Battery, settings: MeterSettings) -> float:
     if battery.source == "power_now":
-        return number(battery.file("power_now")) * _MICRO
-    current_a = number(battery.file("current_now")) * (_MICRO if settings.battery_current == "uA" else _MILLI)
+        power_w = number(battery.file("power_now")) * _MICRO
+    else:
+        unit = _MICRO if settings.battery_current == "uA" else _MILLI
+        power_w = number(battery.file("current_now")) * unit * _voltage_v(battery)
     if settings.battery_discharge == "any":
-        current_a = abs(current_a)
-    elif settings.battery_discharge == "negative":
-        current_a = -current_a
-    return current_a * _voltage_v(battery)
+        return abs(power_w)
+    return -power_w if settings.battery_discharge == "negative" else power_w
 
 
 def _voltage_v(battery: _Battery) -> float:

@@ -34,6 +34,7 @@ from chamnet_agent.power.sysfs import (
 __all__ = ["RaplMeter"]
 
 _ZONE = re.compile(r"intel-rapl:\d+(:\d+)*")
+_PLATFORM = "psys"
 _COMPUTE: frozenset[Total] = frozenset({"compute"})
 _DEVICE: frozenset[Total] = frozenset({"device"})
 # first word of a zone's name -> what it feeds, what it counts towards, whether its package contains it
@@ -106,12 +107,13 @@ def _rail(zone: str, names: dict[str, str], folder: Path) -> Rail:
     parent = names.get(zone.rpartition(":")[0])
     name = names[zone]
     kind, totals, contained = _KINDS.get(name.partition("-")[0], ("other", frozenset(), True))
+    platform = _PLATFORM if _PLATFORM in names.values() and name != _PLATFORM else None
     return Rail(
         name=f"{parent}/{name}" if parent else name,
         nature="counter",
         domain=kind,
         totals=totals,
-        within=parent if contained else None,
+        within=parent if contained and parent else platform,
         wraps_uj=optional_number(folder / "max_energy_range_uj") or None,
     )
 

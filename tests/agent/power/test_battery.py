@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_millivolt_are_recognized(put: Put, write: Write, tmp_path: Path) -> Non
     assert "neither in µV" in (BatteryMeter.describe(MeterSettings(root=tmp_path)).why_not or "")
 
 
-@pytest.mark.parametrize("status", ["Charging", "Full", "Not charging"])
+@pytest.mark.parametrize("status", ["Charging", "Full", "Not charging", "Discharging"])
 def test_a_phone_on_its_charger_is_refused(put: Put, write: Write, tmp_path: Path, status: str) -> None:
     put("battery")
     meter = BatteryMeter(MeterSettings(root=tmp_path))
@@ -54,6 +55,20 @@ def test_a_phone_on_its_charger_is_refused(put: Put, write: Write, tmp_path: Pat
     write("sys/class/power_supply/usb/online", 1)
     with pytest.raises(MeterError, match=f"battery is '{status.lower()}', usb is connected"):
         meter.read()
+    assert "unplug it" in (BatteryMeter.describe(MeterSettings(root=tmp_path)).why_not or "")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("input_suspend", "1"), ("charge_behaviour", "auto inhibit-charge [force-discharge]")]
+)
+def test_a_charger_that_is_cut_off_does_not_matter(
+    put: Put, write: Write, tmp_path: Path, file: str, said: str
+) -> None:
+    put("battery")
+    write("sys/class/power_supply/usb/online", 1)
+    write(f"sys/class/power_supply/battery/{file}", said)
+    assert BatteryMeter.describe(MeterSettings(root=tmp_path)).why_not is None
+    write(f"sys/class/power_supply/battery/{file}", said.translate(str.maketrans("1", "0", "[]")))
     assert "unplug it" in (BatteryMeter.describe(MeterSettings(root=tmp_path)).why_not or "")
 
 
@@ -78,11 +93,27 @@ def test_charge_is_counted_where_there_is_no_current(put: Put, write: Write, tmp
     assert meter.rails[0].nature == "counter"
 
 
-def test_a_laptop_tells_its_power(write: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("power_uw", "sign", "told_w"),
+    [
+        (8_731_000, "any", 8.731),
+        (-8_731_000, "any", 8.731),
+        (-8_731_000, "negative", 8.731),
+        (-8_731_000, "positive", -8.731),
+    ],
+)
+def test_a_laptop_tells_its_power(
+    write: Write,
+    tmp_path: Path,
+    power_uw: int,
+    sign: Literal["any", "positive", "negative"],
+    told_w: float,
+) -> None:
     write("sys/class/power_supply/BAT0/type", "Battery")
     write("sys/class/power_supply/BAT0/status", "Discharging")
-    write("sys/class/power_supply/BAT0/power_now", 8_731_000)
-    assert said(BatteryMeter(MeterSettings(root=tmp_path))) == pytest.approx({"BAT0": 8.731})
+    write("sys/class/power_supply/BAT0/power_now", power_uw)
+    meter = BatteryMeter(MeterSettings(root=tmp_path, battery_discharge=sign))
+    assert said(meter) == pytest.approx({"BAT0": told_w})
 
 
 def test_of_several_batteries_one_is_named(write: Write, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chamnet.energy import choose, total
-from chamnet.errors import MeterError
+from chamnet.errors import ConfigError, MeterError
 from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.power.rapl import RaplMeter
 
@@ -62,7 +62,14 @@ def test_zones_of_several_sockets_are_told_by_name(server: Path) -> None:
     named = {rail.name: rail for rail in meter.rails}
     assert named["package-0"].wraps_uj == MAX_UJ
     assert named["package-0/core"].within == "package-0"
-    assert named["package-0/dram"].within is None  # powercap nests it, the package's counter leaves it out
+    assert named["package-0/dram"].within == "psys"  # powercap nests it, the package's counter leaves it out
+
+
+def test_the_platform_contains_its_packages(server: Path) -> None:
+    rails = RaplMeter(MeterSettings(root=server)).rails
+    for wanted in ("psys,package-0", "package-1/dram,psys", "psys,package-0/core"):
+        with pytest.raises(ConfigError, match="rail 'psys' contains"):
+            choose(rails, wanted)
 
 
 def test_totals_count_nothing_twice(server: Path) -> None:
