@@ -20,6 +20,8 @@ __all__ = ["TraceFile"]
 
 _NS_PER_S = 1_000_000_000
 _LOOKED_AT = 1_000  # rows, to tell the period
+_MOST_APART_S = 60.0  # rows
+_MOST_AHEAD_S, _OLDEST_S = 1.0, 120.0  # a recorder may write blocks, and be off by what it averages over
 _HEADER = ("time_s", "power_w")
 
 
@@ -52,6 +54,27 @@ class TraceFile:
         if len(times_ns) < 2:
             raise MeterError(f"{self._trace} has {len(times_ns)} rows of power; two at least are needed")
         self.period_s = max(median(b - a for a, b in pairwise(times_ns)), 1) / _NS_PER_S
+        if self.period_s > _MOST_APART_S:
+            raise MeterError(
+                f"{self._trace}: its rows are {self.period_s:.4g} s apart, if time_s is in seconds, as it must be; give one at"
+                f" least every {_MOST_APART_S:.0f} s"
+            )
+
+    def check_clock(self, now_ns: int) -> None:
+        """Refuse times that cannot be those of the monotonic clock of whoever reads the file.
+
+        Args:
+            now_ns: What that clock says.
+
+        Raises:
+            MeterError: The last row is ahead of it, or of long ago.
+        """
+        last_s, now_s = self._last_s + self._offset_s, now_ns / _NS_PER_S
+        said = f"{self._trace}: its last row is of {last_s:.1f} s, the monotonic clock of who reads it says {now_s:.1f} s"
+        if last_s > now_s + _MOST_AHEAD_S:
+            raise MeterError(f"{said}: time_s must be of that clock (time.monotonic()), not the time of day")
+        if last_s < now_s - _OLDEST_S:
+            raise MeterError(f"{said}: time_s must be of that clock (time.monotonic()), and the recorder run")
 
     def read(self) -> Sequence[Reading]:
         """Return the rows that were added since the last call; the first time, all.

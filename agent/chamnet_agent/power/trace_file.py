@@ -1,5 +1,6 @@
 """A recorded series of power on the device: what an external recorder, a bench supply or an earlier run wrote into a file."""
 
+from chamnet.clock import SystemClock
 from chamnet.energy.trace import TraceFile
 from chamnet.errors import MeterError
 from chamnet.records import Component
@@ -16,6 +17,7 @@ class TraceMeter(TraceFile):
         if settings.trace is None:
             raise MeterError("it replays a recorded file: name one, a CSV file with time_s,power_w")
         super().__init__(settings.trace, offset_s=settings.trace_offset_s)
+        self.check_clock(SystemClock().now_ns())
 
     @staticmethod
     def describe(settings: MeterSettings = DEFAULT_SETTINGS) -> Component:

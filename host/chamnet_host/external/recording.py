@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chamnet.clock import Clock
+from chamnet.clock import Clock, SystemClock
 from chamnet.energy.trace import TraceFile
 from chamnet.errors import ConfigError, MeterError
 from chamnet.records import Component
@@ -15,13 +15,14 @@ class RecordingMeter(TraceFile):
 
     def __init__(self, argument: str, *, clock: Clock) -> None:
         super().__init__(_path(argument))
+        self.check_clock(clock.now_ns())
 
     @staticmethod
     def describe(argument: str) -> Component:
         """Return whether there is such a file, and how often it is added to."""
         path = _path(argument)
         try:
-            file = TraceFile(path)
+            file = RecordingMeter(argument, clock=SystemClock())
         except MeterError as error:
             return Component(name="recording", provider=str(path), why_not=str(error))
         return Component(name="recording", provider=str(path), period_s=file.period_s)

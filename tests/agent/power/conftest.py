@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -97,7 +98,8 @@ def put_battery(write: Write) -> None:
 
 
 def put_trace(write: Write) -> None:
-    write("trace.csv", "time_s,power_w,gpu_w\n0.0,5.0,1.0\n0.1,5.5,1.5\n0.2,6.0,2.0")
+    now_s = int(time.monotonic())
+    write("trace.csv", f"time_s,power_w,gpu_w\n{now_s}.0,5.0,1.0\n{now_s}.1,5.5,1.5\n{now_s}.2,6.0,2.0")
 
 
 FAKE_PYNVML = '''

@@ -1,6 +1,7 @@
 """A campaign whose energies come from a file that another program writes meanwhile."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,11 +114,12 @@ def test_networks_are_verified_by_a_recording_and_stored_as_no_latency(
 
 def test_windows_are_long_enough_for_a_marker(tmp_path: Path) -> None:
     file = tmp_path / "power.csv"
-    file.write_text("time_s,power_w\n0.0,1\n0.2,1\n0.4,1\n")
+    now_s = int(time.monotonic())
+    file.write_text(f"time_s,power_w\n{now_s}.0,1\n{now_s}.2,1\n{now_s}.4,1\n")
     slow = times_of(EnergyPolicy(), find_host_meter(f"recording:{file}"))
     assert slow is not None
     assert (slow.window_s, slow.idle_s, slow.guard_s) == pytest.approx((10.0, 8.0, 0.4))
-    file.write_text("time_s,power_w\n0.0,1\n0.001,1\n0.002,1\n")
+    file.write_text(f"time_s,power_w\n{now_s}.0,1\n{now_s}.001,1\n{now_s}.002,1\n")
     fast = times_of(EnergyPolicy(), find_host_meter(f"recording:{file}"))
     assert fast is not None
     assert (fast.window_s, fast.idle_s, fast.guard_s) == (2.0, 2.0, 0.2)
