@@ -60,6 +60,7 @@ __all__ = [
     "EnergyPredictor",
     "EnergySource",
     "UnitEnergy",
+    "widths",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -101,8 +102,7 @@ class EnergyPrediction:
         """Return what the network keeps with a probability of 0.5 or more; the prediction where None is asked for."""
         if confidence is None:
             return self.value
-        deviations = NormalDist().inv_cdf(confidence) / _INTERVAL
-        return self.value * math.exp(math.log(self.high / self.value) * deviations)
+        return self.value * math.exp(math.log(self.high / self.value) * widths(confidence))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,17 +201,19 @@ class EnergyPredictor:
 
     def upper_factor(self, confidence: float) -> float:
         """Return what a sum over units is multiplied with so that a network keeps it with a probability of 0.5 or more."""
-        return math.exp(self.quantile * self.spread * NormalDist().inv_cdf(confidence) / _INTERVAL)
+        return math.exp(self.quantile * self.spread * widths(confidence))
 
     def predict(self, network: Network) -> EnergyPrediction:
         """Return a network's energy with its interval and where it comes from."""
         summed = self._sum(network)
         costs_mj = self._costs_mj(summed.known.net_w, summed.costs_ms)
         lut_mj = float(costs_mj.sum())
-        rest = self._apply(self.chosen, network, lut_mj) if self.chosen != "lut" else None
+        found = self.features([network])
+        sums = np.array([lut_mj])
+        model: EnergyModel = "lut" if found is None else self.chosen
+        value = lut_mj if found is None else float(self.expected_mj(*found, sums)[0])
+        deviation = float((self._deviation(sums) if found is None else self.deviations(*found, sums))[0])
         rough = max(summed.rough - self.calibration.rough, 0.0) * (1 - self._idle_share(summed, lut_mj))
-        model: EnergyModel = "lut" if rest is None else self.chosen
-        value, deviation = rest or (lut_mj, self._deviation(lut_mj))
         width = self.quantile * math.hypot(deviation, rough)
         return EnergyPrediction(
             value=value,
@@ -227,6 +229,21 @@ class EnergyPredictor:
                 )
             ),
         )
+
+    def expected_mj(self, features: FloatArray, log_macs: FloatArray, lut_mj: FloatArray) -> FloatArray:
+        """Return energies by the chosen predictor, shape `n`, from what `features` gives and the sums over units."""
+        if self.chosen == "lut":
+            return lut_mj
+        logs = self.processes[self.chosen].mean(features, log_macs)
+        return np.exp(logs) * (lut_mj if self.chosen == "residual-gp" else 1.0)
+
+    def deviations(self, features: FloatArray, log_macs: FloatArray, lut_mj: FloatArray) -> FloatArray:
+        """Return relative standard deviations by the chosen predictor, shape `n`; arguments as of `expected_mj`."""
+        if self.chosen == "lut":
+            return self._deviation(lut_mj)
+        process = self.processes[self.chosen]
+        variance = process.posterior(features, log_macs)[1]
+        return self.inflation[self.chosen] * np.sqrt(variance + process.noise_sd**2)
 
     def tables(self, grid: UnitGrid) -> CostTables:
         """Return the energy of every network of a space by its sum over units, as link tables in mJ."""
@@ -297,27 +314,17 @@ class EnergyPredictor:
             truth_mj=tuple(self.truth_mj[i] for i in rows),
         )
 
-    def _apply(self, model: EnergyModel, network: Network, lut_mj: float) -> tuple[float, float] | None:
-        """Return energy and relative deviation by a process; None where it does not know such networks."""
-        found = self.features([network])
-        if found is None or model not in self.processes:
-            return None
-        process = self.processes[model]
-        mean, variance = process.posterior(*found)
-        deviation = self.inflation[model] * math.sqrt(float(variance[0]) + process.noise_sd**2)
-        value = math.exp(float(mean[0])) * (lut_mj if model == "residual-gp" else 1.0)
-        return value, deviation
-
     def _sum(self, network: Network) -> NetworkSum:
         return NetworkSum.of(list(network.units(self.latency.granularity)), self.power, self.latency)
 
     def _costs_mj(self, net_w: FloatArray, costs_ms: FloatArray) -> FloatArray:
         return self.calibration.costs_mj(net_w, costs_ms, self.idle_w)
 
-    def _deviation(self, lut_mj: float) -> float:
+    def _deviation(self, lut_mj: FloatArray) -> FloatArray:
         smallest_mj, largest_mj = self.calibration.tested_mj
-        beyond = max(1.0, smallest_mj / lut_mj, lut_mj / largest_mj)
-        return math.hypot(self.spread, _EXTRAPOLATED * math.log(beyond))
+        beyond = np.maximum(1.0, np.maximum(smallest_mj / lut_mj, lut_mj / largest_mj))
+        near: FloatArray = np.hypot(self.spread, _EXTRAPOLATED * np.log(beyond))
+        return near
 
     def _idle_share(self, summed: NetworkSum, lut_mj: float) -> float:
         return min(self.calibration.base_w * summed.latency_ms / lut_mj, 1.0)
@@ -375,6 +382,11 @@ class EnergyPredictor:
             names=tuple(facts["names"]),
             truth_mj=tuple(facts["truth_mj"]),
         )
+
+
+def widths(confidence: float) -> float:
+    """Return half-widths of the 90 % interval between a prediction and what is kept with a confidence."""
+    return NormalDist().inv_cdf(confidence) / _INTERVAL
 
 
 def _part(arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> dict[str, npt.NDArray[np.generic]]:

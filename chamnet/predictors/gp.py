@@ -136,7 +136,8 @@ class Kernel:
         """Return correlations by one additive term only, shape `n x m`."""
         columns = list(part)
         near, far = x[:, columns] / self.scales[columns], z[:, columns] / self.scales[columns]
-        return profile(self.name, ((near[:, None] - far) ** 2).sum(axis=-1))
+        squared = (near**2).sum(axis=1)[:, None] + (far**2).sum(axis=1) - 2 * near @ far.T
+        return profile(self.name, np.maximum(squared, 0.0))  # rounding may leave them a little below zero
 
 
 def profile(name: KernelName, squared: FloatArray) -> FloatArray:
@@ -292,6 +293,15 @@ class GaussianProcess:
             explained = ((cross @ self._precision) * cross).sum(axis=1)
             variances.append(np.maximum(self._prior_variance(log_macs[rows], recipe) - explained, 0.0))
         return np.concatenate(means), np.concatenate(variances)
+
+    def mean(self, features: FloatArray, log_macs: FloatArray, recipe: int = NO_RECIPE) -> FloatArray:
+        """Return the mean of `posterior` alone, shape `n`; arguments as there."""
+        means = [np.empty(0)]
+        for start in range(0, len(features), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            cross = self._covariance(features[rows], log_macs[rows], recipe)
+            means.append(self._prior_mean(log_macs[rows]) + cross @ self.weights)
+        return np.concatenate(means)
 
     @cached_property
     def weights(self) -> FloatArray:

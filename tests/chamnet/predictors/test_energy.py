@@ -16,6 +16,7 @@ from chamnet.predictors.features import Structure
 from chamnet.predictors.latency import LatencyPredictor
 from chamnet.predictors.network_process import ENERGY, RESIDUAL, explore, fit_process, prior_process
 from chamnet.predictors.power import PowerModel, PowerRows
+from chamnet.predictors.space_energy import SpaceEnergy
 from chamnet.space import load_space, unit_grid
 from chamnet.units import Unit
 
@@ -217,3 +218,18 @@ def test_exploring_begins_before_anything_is_measured() -> None:
     picked = explore(process, features, log_macs, 5, known=np.zeros(len(NETWORKS), dtype=bool))
     apart = [np.abs(features[a] - features[b]).sum() for a in picked for b in picked if a < b]
     assert min(apart) >= 2
+
+
+@pytest.mark.parametrize("confidence", [None, 0.9])
+@pytest.mark.parametrize("model", ["lut", "network-gp", "residual-gp"])
+def test_many_genomes_are_predicted_as_one_by_one(fitted: Fit, model: str, confidence: float | None) -> None:
+    told = {"lut": (1.0,) * 9, model: (0.0,) * 9}
+    predictor = replace(fitted(), errors=told)
+    assert predictor.chosen == model
+    grid = unit_grid(SPACE, "op")
+    for space in (SPACE, SPACE.restricted({"head": 1280, "irf2.expansion": 4})):
+        sums, macs = predictor.tables(grid).restricted(space), grid.macs.restricted(space)
+        levels = space.sample(9, np.random.default_rng(0))
+        found = SpaceEnergy(predictor, sums, macs, confidence).mj(levels)
+        single = [predictor.predict(space.decode(genome)) for genome in space.genomes(levels)]
+        assert found == pytest.approx([each.upper_mj(confidence) for each in single])
