@@ -68,7 +68,7 @@ def evolve(
         problem, settings, rng or np.random.default_rng(settings.seed), clock, clock.now_ns(), progress
     )
     given = _checked(problem, starts)
-    footholds = find_footholds(problem.space, problem.constraints)
+    footholds = find_footholds(problem.space, problem.constraints, given)
     try:
         run.search(footholds, given)
     except KeyboardInterrupt:

@@ -43,19 +43,33 @@ class Footholds:
     nearest: Levels
 
 
-def find_footholds(space: SearchSpace, constraints: tuple[Constraint, ...]) -> Footholds:
+def find_footholds(
+    space: SearchSpace, constraints: tuple[Constraint, ...], starts: Levels | None = None
+) -> Footholds:
     """Return a network within every budget for each resolution that has one.
 
     There may be none where several budgets contradict each other by too little for a proof.
 
+    Args:
+        space: The space.
+        constraints: The budgets.
+        starts: Networks that may keep them, shape `n x d`: taken where none is found by sums, as of a metric that does not
+            add up.
+
     Raises:
-        InfeasibleBudgetError: Proven that no network keeps one of the budgets, or all together.
+        InfeasibleBudgetError: No network keeps one of the budgets, or all together; proven for metrics that add up.
     """
-    check_feasible(constraints)
+    known = np.empty((0, len(space.sizes)), dtype=np.int32)
+    if starts is not None:
+        known = starts[within(starts, constraints)]
+    if not len(known):
+        check_feasible(constraints)
     if not constraints:
         smallest = space.levels([space.extreme(largest=False)])
         return Footholds(smallest, smallest)
     footholds, impossible = _weigh(constraints)
+    if len(known) and not len(footholds.levels):
+        return Footholds(known, known[:1])
     if impossible:
         raise InfeasibleBudgetError(refusal(constraints, footholds.nearest, proven=True))
     return footholds

@@ -43,6 +43,18 @@ def test_one_budget_has_a_foothold_at_each_resolution_that_can_keep_it(tiny: "Sy
         assert within(levels, constraints).all()
 
 
+def test_a_start_within_a_budget_on_what_does_not_add_up_is_a_foothold(tiny: "Synthetic") -> None:
+    macs = tiny.metrics["macs"]
+    lowest, other = macs.lowest_levels, tiny.levels[[-1]]
+    odd = Metric("macs", macs.tables, exact=lambda levels: 2e8 - 1e8 * (levels == other).all(axis=1))
+    constraints = (Constraint(odd, Budget("macs", 1.5e8, "150MMACs")),)
+    with pytest.raises(InfeasibleBudgetError):
+        find_footholds(tiny.space, constraints, lowest)
+    found = find_footholds(tiny.space, constraints, np.concatenate([lowest, other]))
+    assert (found.levels == other).all()
+    assert (evolve(Problem(tiny.space, tiny.accuracy(0), constraints), starts=other).levels == other).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), st.floats(0, 0.3), min_size=2))
 def test_what_is_called_impossible_is(tiny: "Synthetic", shares: dict[str, float]) -> None:
