@@ -1,6 +1,6 @@
 """A store of a device that does not exist: its true latencies and energies are formulas, its visits have noise."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from chamnet.lut import Platform, Store
 from chamnet.networks import Network
 from chamnet.records import EnergyReading, Visit
-from chamnet.space import SearchSpace, load_space, unit_grid
+from chamnet.space import SearchSpace, load_space, spread_sizes, unit_grid
 from chamnet.testing import make_energy, make_platform, make_visit
 from chamnet.units import Unit
 
@@ -20,6 +20,8 @@ IDLE_W = 0.9
 NOISE = 0.01  # of power, between visits
 _BASE_W = 0.06  # what a running network takes beside its units
 _PER_UNIT_MS = 0.004
+_LISTED = 10_000  # networks of a space that are all listed
+_UNITS, _DRAWN = 1_500, 256  # of a larger one
 
 
 def unit_ms(unit: Unit) -> float:
@@ -46,6 +48,15 @@ def true_mj(network: Network) -> float:
 
 def all_networks(space: SearchSpace) -> list[Network]:
     return [space.decode(genome) for genome in product(*(axis.values for axis in space.decisions))]
+
+
+def _measurable(space: SearchSpace, rng: np.random.Generator) -> tuple[Sequence[Unit], list[Network]]:
+    grid = unit_grid(space, "op")
+    if space.cardinality <= _LISTED:
+        return grid.units, all_networks(space)
+    levels = spread_sizes(space, grid.macs, _DRAWN, rng, low=float(grid.macs.bounds()[0].min()) * 2)
+    chosen = rng.permutation(len(grid.units))[:_UNITS]
+    return [grid.units[i] for i in chosen], [space.decode(genome) for genome in space.genomes(levels)]
 
 
 def energy_visit(
@@ -83,10 +94,12 @@ def write_store(
 ) -> Platform:
     """Write a store whose target has latencies of every unit, and energies of some and of some whole networks.
 
+    Of a large space, latencies of 1,500 units and energies of some of these, and networks of 256 drawn from all sizes.
+
     Args:
         path: Of the store.
         measured_units: Share of the units measured for energy.
-        networks: Measured whole for energy; by default every ninth of the space.
+        networks: Measured whole for energy; by default every ninth.
         hidden: Units whose energy is below the noise.
         space: The tiny one by default.
         seed: Of the noise, and of which units are measured.
@@ -94,8 +107,7 @@ def write_store(
     space = space or load_space(str(TINY))
     rng = np.random.default_rng(seed)
     platform = make_platform()
-    units = unit_grid(space, "op").units
-    everything = all_networks(space)
+    units, everything = _measurable(space, rng)
     with Store.open(path) as store:
         store.query("PRAGMA synchronous = OFF")  # hundreds of commits, and nothing to lose
         lut_id = store.add_platform(platform)
