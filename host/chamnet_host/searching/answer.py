@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chamnet.search import Constraint, SearchResult, SearchSettings, SolverChoice
+from chamnet.errors import ConfigError
+from chamnet.search import SearchResult, SearchSettings, SolverChoice
 from chamnet.search import search as find
 from chamnet.space import Genome, Levels
 from chamnet_host.prediction import Prediction, predict
@@ -111,28 +112,31 @@ def search(
 
     Raises:
         BudgetError: The budget cannot be read.
-        ConfigError: The exact search cannot take this accuracy predictor apart.
+        ConfigError: The exact search cannot take this accuracy or energy predictor apart.
         InfeasibleBudgetError: No network keeps it; the minimum is named.
         NotProfiledError: The target was not profiled.
     """
     scope = scope or Scope.of(workspace)
     budgets = resolve_budgets(budget, workspace, scope.metrics)
 
-    def answered(scope: Scope, constraints: tuple[Constraint, ...], near: int = 1) -> SearchResult:
-        return find(
-            scope.problem(constraints),
-            settings or SearchSettings(seed=workspace.seed),
-            solver=solver,
-            starts=scope.published,
-            top=max(top, near),
-            progress=progress,
-        )
-
+    settings = settings or SearchSettings(seed=workspace.seed)
     correction: Correction | None = None
     if is_corrected(workspace, scope, budgets.constraints):
-        result, correction = search_corrected(workspace, scope, budgets.constraints, answered)
+        if solver == "exact":
+            raise ConfigError(
+                "the exact search needs energies that add up over units, and these do not: a process over whole networks"
+                " predicts them, or --confidence asks for more than the expected ones; use --solver auto"
+            )
+        result, correction = search_corrected(workspace, scope, budgets.constraints, settings, progress)
     else:
-        result = answered(scope, budgets.constraints)
+        result = find(
+            scope.problem(budgets.constraints),
+            settings,
+            solver=solver,
+            starts=scope.published,
+            top=top,
+            progress=progress,
+        )
     genome, network = scope.network(result.levels)
     return Answer(
         target=workspace.device.name,

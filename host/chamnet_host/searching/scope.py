@@ -11,7 +11,7 @@ from chamnet.predictors.accuracy import AccuracyPredictor
 from chamnet.predictors.space_accuracy import SpaceAccuracy
 from chamnet.predictors.upper import UpperLatency
 from chamnet.search import Constraint, Problem
-from chamnet.space import Genome, Levels, SearchSpace
+from chamnet.space import CostTables, Genome, Levels, SearchSpace
 from chamnet_host.searching.budgets import Metrics
 from chamnet_host.workspace import Workspace
 
@@ -73,33 +73,18 @@ class Scope:
             if shipped.pool.structure.refusal(space) is None:
                 surrogate = shipped.for_space(space, tables["macs"], recipe)
         upper = UpperLatency(workspace.latency.calibration.spread, confidence) if confidence else None
-        scope = cls(
-            workspace.space, space, Metrics(tables, upper), accuracy, surrogate, confidence=confidence
-        )
-        if confidence is None or workspace.energy is None:
-            return scope
-        return scope.with_energy(workspace.energy.upper_factor(confidence))
+        factor = 1.0
+        if confidence is not None and workspace.energy is not None:
+            factor = workspace.energy.upper_factor(confidence)
+            tables["energy_mj"] = _times(factor, tables["energy_mj"])
+        metrics = Metrics(tables, upper, factor)
+        return cls(workspace.space, space, metrics, accuracy, surrogate, confidence=confidence)
 
     def scaled(self, factor: float) -> "Scope":
         """Return the same with every latency multiplied."""
         costs = self.metrics.cost_tables
-        latency = costs["latency_ms"]
-        scaled = replace(latency, tables=tuple(factor * table for table in latency.tables))
-        return replace(self, metrics=replace(self.metrics, cost_tables={**costs, "latency_ms": scaled}))
-
-    def with_energy(self, factor: float) -> "Scope":
-        """Return the same with energies that are their sum over units, multiplied."""
-        costs = self.metrics.cost_tables
-        energy = costs["energy_mj"]
-        by = factor / self.energy_factor
-        scaled = replace(energy, tables=tuple(by * table for table in energy.tables))
-        metrics = replace(self.metrics, cost_tables={**costs, "energy_mj": scaled}, energy_factor=factor)
-        return replace(self, metrics=metrics)
-
-    @property
-    def energy_factor(self) -> float:
-        """What energies by the sum over units are multiplied with in `metrics`."""
-        return self.metrics.energy_factor
+        scaled = {**costs, "latency_ms": _times(factor, costs["latency_ms"])}
+        return replace(self, metrics=replace(self.metrics, cost_tables=scaled))
 
     def problem(self, constraints: tuple[Constraint, ...]) -> Problem:
         """Return the search for the most accurate network within budgets."""
@@ -123,3 +108,7 @@ class Scope:
         architectures = [replace(p.architecture, dtype=self.space.dtype) for p in load_all().values()]
         inside = [self.space.genome(each) for each in architectures if self.space.holds(each)]
         return np.asarray(self.space.levels(inside))
+
+
+def _times(factor: float, costs: CostTables) -> CostTables:
+    return replace(costs, tables=tuple(factor * table for table in costs.tables))
