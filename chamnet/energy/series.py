@@ -30,6 +30,7 @@ _MOST_W = (
 _LEAST_W = -0.05  # the sensor of a whole device is off by this much
 _LEAST_PART_W = -0.5  # that of a board's idle rail by some steps: 40 µV over 5 mΩ are 0.15 W at 19 V
 _WHOLE = ("device", "battery")
+_CHARGED = "a battery is being charged, or the sign of its current is turned round in the device profile"
 _GAP_PERIODS = 10  # without an update for that long, and for a tenth of the window, a window cannot be told
 _GAP_SHARE = 0.1
 _KEPT_INTERVALS = 255
@@ -119,9 +120,7 @@ class EnergySeries:
         return track.at(end_ns) - track.at(start_ns)
 
     def energies_uj(self, rail: str, edges_ns: Sequence[int]) -> list[float]:
-        """Return the energy that went through a rail from the first of many times, in their order, up to each, in µJ.
-
-        It is looked for gaps as one window.
+        """Return the energy that went through a rail from the first of many times, in their order, up to each, in µJ: one window, as to gaps.
 
         Raises:
             MeterError: As `energy_uj` does.
@@ -314,11 +313,7 @@ class _Track:
         if not math.isfinite(value):
             raise MeterError(why_not or f"rail {name!r} reads {value}, which is no number")
         if self._rail.nature == "power" and value < (_LEAST_W if is_whole else _LEAST_PART_W):
-            why = (
-                "a battery is being charged, or the sign of its current is turned round in the device profile"
-                if is_whole
-                else "its sensor is off, or turned round"
-            )
+            why = _CHARGED if is_whole else "its sensor is off, or turned round"
             raise MeterError(
                 f"rail {name!r} reads {value:.3f} W: what gives energy cannot be told from what takes it; {why}"
             )
