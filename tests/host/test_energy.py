@@ -181,7 +181,7 @@ def test_a_share_is_of_what_the_hungriest_network_is_expected_to_take_however_su
     (limit_mj,) = {round(answer.budgets.constraints[0].limit, 6) for answer in answers}
     assert limit_mj == pytest.approx(0.6 * hungriest_mj)
     top1 = [answer.result.accuracy for answer in answers]
-    assert top1 == sorted(top1, reverse=True), "surer is stricter"
+    assert top1[0] + 1e-6 >= top1[1] >= top1[2] - 1e-6, "surer is stricter"
 
 
 @pytest.mark.parametrize("budget", ["1mJ", "20ms,1mJ", "0.1%mJ"])
