@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
+from statistics import median, stdev
 from types import MappingProxyType
 
 from chamnet.errors import ConfigError, NotProfiledError
@@ -115,23 +115,25 @@ class EnergyRow:
         return median(reading.latency_ms for reading in self.readings)
 
     @property
+    def spread_w(self) -> float | None:
+        """Standard deviation of net power between visits; None with one visit."""
+        return stdev(reading.net_w for reading in self.readings) if self.visits > 1 else None
+
+    @property
     def spread(self) -> float | None:
         """Standard deviation of net power between visits over its median; None with one visit, or without power."""
-        if self.visits < 2 or self.net_w <= 0:
-            return None
-        powers = [reading.net_w for reading in self.readings]
-        middle = sum(powers) / len(powers)
-        return float((sum((w - middle) ** 2 for w in powers) / (len(powers) - 1)) ** 0.5 / self.net_w)
+        spread_w = self.spread_w
+        return None if spread_w is None or self.net_w <= 0 else spread_w / self.net_w
 
     @property
     def is_below_noise(self) -> bool:
-        """Whether most visits cannot tell the item from the idling device: then no figure of it is used."""
+        """Whether most visits cannot tell the item from the idling device: then no figure of it is shown."""
         return 2 * sum(reading.is_below_noise for reading in self.readings) > self.visits or self.net_w <= 0
 
     @property
-    def noise(self) -> float:
-        """Relative standard deviation of the net power of one visit, by what the idling device changes by."""
-        return median(reading.noise_w for reading in self.readings) / max(self.net_w, 1e-12)
+    def noise_w(self) -> float:
+        """Standard deviation of the net power of one visit, by what the idling device changes by."""
+        return median(reading.noise_w for reading in self.readings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,12 +157,12 @@ class EnergyPredictor:
         whole = {n: table.networks[n.digest] for n in networks if n.digest in table.networks}
         whole = {network: row for network, row in whole.items() if not row.is_below_noise}
         powers = [row.net_w for row in whole.values()]
-        if not powers and not len(rows.net_w):
+        if not powers and not rows.told.any():
             raise NotProfiledError(
                 f"every energy row measured with {table.metered_by} is below the noise; measure with a better meter, for"
                 " longer, or on a quieter device (`chamnet-host profile --energy`)"
             )
-        power = PowerModel.fit(rows, usual_w=median(powers) if powers else 1.0)
+        power = PowerModel.fit(rows, usual_w=median(powers or rows.net_w[rows.told].tolist()))
         truth_mj = np.array([table.network_mj(network.digest) for network in whole])
         start = cls(
             latency, power, table.idle_w, EnergyCalibration(scale=1.0, base_w=table.idle_w), structure

@@ -5,8 +5,12 @@ what is interpolated; times come from the latency table.
 
 The model is a Gaussian process on log power over all units together [Rasmussen2006]_: a level, what units of one kind have in
 common (the same operators, whatever their activation; then the same signature), a smooth term over the sizes that latency is
-interpolated over too, and what each unit has alone. A row below the noise is no observation: its unit gets the power of its
-kind, with a wide deviation.
+interpolated over too, and what each unit has alone.
+
+A row below the noise is no figure to show, but it is unbiased: left out, only those units of a kind stay that add much, or
+happened to come out high, and the rest of the kind gets their power. So every row counts by its noise, which is normal in
+W, not in log W: a row may be negative. The likeliest powers under it are found by Newton's method, eq. 3.12 to 3.18 of the
+same book, and the logs of rows are those that give its last step.
 
 References:
     [Rasmussen2006] Gaussian Processes for Machine Learning. MIT Press 2006.
@@ -16,8 +20,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +45,12 @@ _SMOOTH = (0.02, 0.07, 0.2, 0.5)  # of the smooth term,
 _OWN = (0.01, 0.03, 0.1, 0.25)  # of each unit alone
 _LENGTHS = (0.3, 0.7, 1.5, 4.0)  # in root-mean-square distances of units
 _ROUNDS = 3
+_STEPS, _CHOICES = 50, 3  # of Newton's method, which takes about 10; before how many the numbers are chosen
+_SETTLED = 1e-6  # change of any log power from which on steps change nothing
 _CHOOSING, _MOST = 260, 1_500  # rows that the numbers are chosen on, and fitted to
 _CHUNK = 4_096
-_BELOW_NOISE = 0.5  # relative deviation of what is only known to be too little to measure
+_BELOW_NOISE = 0.5  # relative deviation of units below the noise, beside that of the model
+_LEAST_NOISE = 0.02  # of rows below the noise, in usual powers: a coarse meter that stands still has none
 _GUESSED = 0.5  # the same where no unit was measured at all
 _JITTER = 1e-9
 
@@ -53,32 +61,43 @@ class PowerRows:
 
     Attributes:
         units: The units.
-        net_w: Power that each adds, shape `n`, above zero.
-        noise: Relative standard deviation of each, shape `n`.
+        net_w: Power that each adds, shape `n`; above zero but for rows below the noise.
+        noise_w: Standard deviation of each, shape `n`.
         hidden: Keys of units whose rows are below the noise.
     """
 
     units: Sequence[Unit]
     net_w: FloatArray
-    noise: FloatArray
+    noise_w: FloatArray
     hidden: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Unit, EnergyRow]]) -> "PowerRows":
         """Return rows with their noise: spread between visits, drawn towards that of all, and the meter's own."""
-        told = [(unit, row) for unit, row in rows if not row.is_below_noise]
-        hidden = frozenset(unit.key for unit, row in rows if row.is_below_noise)
-        spreads = np.array([row.spread or 0.0 for _, row in told])
-        visits = np.array([row.visits for _, row in told], dtype=np.float64)
-        usual = float(np.median(spreads[visits > 2])) if (visits > 2).any() else _USUAL_SPREAD
+        net_w = np.array([row.net_w for _, row in rows], dtype=np.float64)
+        visits = np.array([row.visits for _, row in rows], dtype=np.float64)
+        many = [row.spread or 0.0 for _, row in rows if row.visits > 2 and not row.is_below_noise]
+        usual_w = (median(many) if many else _USUAL_SPREAD) * net_w
+        spread_w = np.array([row.spread_w or 0.0 for _, row in rows])
         freedom = visits - 1
-        variance = (_PRIOR_VISITS * usual**2 + freedom * spreads**2) / (_PRIOR_VISITS + freedom)
-        own = np.array([row.noise for _, row in told])
+        variance = (_PRIOR_VISITS * usual_w**2 + freedom * spread_w**2) / (_PRIOR_VISITS + freedom)
+        own_w = np.array([row.noise_w for _, row in rows])
         return cls(
-            [unit for unit, _ in told],
-            np.array([row.net_w for _, row in told]),
-            np.sqrt((variance + own**2) / np.maximum(visits, 1.0)),
-            hidden,
+            [unit for unit, _ in rows],
+            net_w,
+            np.sqrt((variance + own_w**2) / np.maximum(visits, 1.0)),
+            frozenset(unit.key for unit, row in rows if row.is_below_noise),
+        )
+
+    @property
+    def told(self) -> BoolArray:
+        """Which rows are above the noise, shape `n`."""
+        return np.array([unit.key not in self.hidden for unit in self.units], dtype=bool)
+
+    def thinned(self, kept: npt.NDArray[np.int64]) -> "PowerRows":
+        """Return some of the rows, by their places."""
+        return replace(
+            self, units=[self.units[i] for i in kept], net_w=self.net_w[kept], noise_w=self.noise_w[kept]
         )
 
 
@@ -106,7 +125,7 @@ class PowerModel:
     """A fitted model with the rows it stands on; `n` rows, `d` features.
 
     Attributes:
-        keys: Unit keys of the rows.
+        keys: Unit keys of the rows, those below the noise among them.
         signatures: Of the rows.
         hidden: Keys of units below the noise.
         level: Mean log power in W.
@@ -136,11 +155,10 @@ class PowerModel:
 
         Args:
             rows: What was measured; may be empty.
-            usual_w: Power of units where none was measured.
+            usual_w: Power of units where none was measured above the noise.
         """
-        units, features = list(rows.units), unit_features(rows.units)
-        net_w, noise = rows.net_w, rows.noise
-        if not units:
+        features = unit_features(rows.units)
+        if not len(rows.units):
             none = np.empty((0, features.shape[1]))
             ones = np.ones(features.shape[1])
             return cls(
@@ -152,17 +170,25 @@ class PowerModel:
         x = (features - mean) / scale
         if len(x) > _MOST:
             kept = farthest(x, _MOST)
-            units, x, net_w, noise = [units[i] for i in kept], x[kept], net_w[kept], noise[kept]
-        log_w = np.log(net_w)
-        level = float(np.average(log_w, weights=1 / (0.05**2 + noise**2)))
-        signatures = [unit.signature for unit in units]
-        length, kind_sd, smooth_sd, own_sd = _choose(x, signatures, log_w - level, noise)
-        points = x / length
-        covariance = _covariance(points, points, signatures, signatures, kind_sd, smooth_sd)
-        covariance[np.diag_indices_from(covariance)] += own_sd**2 + noise**2 + _JITTER
+            x, rows = x[kept], rows.thinned(kept)
+        signatures, level = [unit.signature for unit in rows.units], _level(rows, usual_w)
+        least_w = np.where(rows.told, 0.0, _LEAST_NOISE * np.exp(level))
+        rows = replace(rows, noise_w=np.maximum(rows.noise_w, least_w))
+        log_w = np.log(np.maximum(rows.net_w, rows.noise_w)) - level
+        for step in range(_STEPS):
+            seen, noise = _as_logs(rows, level, log_w)
+            if step < _CHOICES:
+                length, kind_sd, smooth_sd, own_sd = _choose(x, signatures, seen, noise)
+            points = x / length
+            prior = _covariance(points, points, signatures, signatures, kind_sd, smooth_sd)
+            prior[np.diag_indices_from(prior)] += own_sd**2
+            covariance = prior + np.diag(noise**2 + _JITTER)
+            before, log_w = log_w, prior @ np.linalg.solve(covariance, seen)
+            if step >= _CHOICES and np.abs(log_w - before).max() < _SETTLED:
+                break
         precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
         return cls(
-            keys=tuple(unit.key for unit in units),
+            keys=tuple(unit.key for unit in rows.units),
             signatures=tuple(signatures),
             hidden=rows.hidden,
             level=level,
@@ -172,7 +198,7 @@ class PowerModel:
             kind_sd=kind_sd,
             smooth_sd=smooth_sd,
             own_sd=own_sd,
-            weights=precision @ (log_w - level),
+            weights=precision @ seen,
             precision=precision,
         )
 
@@ -196,11 +222,11 @@ class PowerModel:
             variance[part] = prior - ((cross @ self.precision) * cross).sum(axis=1)
         hidden = np.array([unit.key in self.hidden for unit in units], dtype=bool)
         deviation = np.sqrt(np.clip(variance, 1e-8, None))
-        seen = set(self.signatures)
+        seen = {self.signatures[row] for row in self._told}
         return KnownPower(
             net_w=np.exp(log_w),
             deviation=np.where(hidden, np.hypot(deviation, _BELOW_NOISE), deviation),
-            measured=own >= 0,
+            measured=(own >= 0) & ~hidden,
             hidden=hidden,
             known=np.array([signature in seen for signature in signatures], dtype=bool),
         )
@@ -209,11 +235,11 @@ class PowerModel:
     def left_out(self) -> float | None:
         """Root mean square error in log power of rows left out one by one, eq. 5.12; None where none has a relative.
 
-        Of rows that others share a signature with: the others are `missing` when left out, and say nothing of what is
-        interpolated.
+        Of rows above the noise that others share a signature with: the others are `missing` when left out, and say nothing
+        of what is interpolated.
         """
-        counts = Counter(self.signatures)
-        rows = [i for i, signature in enumerate(self.signatures) if counts[signature] > 1]
+        counts = Counter(self.signatures[row] for row in self._told)
+        rows = [row for row in self._told if counts[self.signatures[row]] > 1]
         if not rows:
             return None
         errors = self.weights[rows] / np.diag(self.precision)[rows]
@@ -222,6 +248,10 @@ class PowerModel:
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {key: row for row, key in enumerate(self.keys)}
+
+    @cached_property
+    def _told(self) -> list[int]:
+        return [row for row, key in enumerate(self.keys) if key not in self.hidden]
 
     def pack(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return it as plain arrays; `unpack` reads them back."""
@@ -250,6 +280,25 @@ class PowerModel:
 _NUMBERS = tuple(
     each.name for each in fields(PowerModel) if each.name not in ("keys", "signatures", "hidden")
 )
+
+
+def _level(rows: PowerRows, usual_w: float) -> float:
+    """Return the mean log power of rows above the noise: a place to start at, which the fit moves."""
+    told = rows.told
+    if not told.any():
+        return float(np.log(usual_w))
+    net_w, noise_w = rows.net_w[told], rows.noise_w[told]
+    return float(np.average(np.log(net_w), weights=1 / (0.05**2 + (noise_w / net_w) ** 2)))
+
+
+def _as_logs(rows: PowerRows, level: float, log_w: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what rows say of the log of powers near `log_w`, and its deviations: a step of Newton's method.
+
+    Where the log of the likelihood is not concave, which is far below a row, its expected curvature stands for its own.
+    """
+    expected_w = np.exp(level + log_w)
+    curved_w = np.maximum(2 * expected_w - rows.net_w, expected_w)
+    return log_w + (rows.net_w - expected_w) / curved_w, rows.noise_w / np.sqrt(expected_w * curved_w)
 
 
 def _covariance(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["kept_energy", "kept_energy_table", "kept_latency", "kept_tables"]
 
 _VERSION = 12  # of what is kept
-_ENERGY_VERSION = 1  # of what is kept of energy
+_ENERGY_VERSION = 2  # of what is kept of energy
 
 
 def kept_latency(workspace: "Workspace") -> LatencyPredictor:

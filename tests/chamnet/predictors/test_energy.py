@@ -152,10 +152,10 @@ def test_power_is_smoothed_by_its_noise() -> None:
     rng = np.random.default_rng(0)
     truth = np.array([synthetic.unit_w(unit) for unit in few])
     noisy = truth * np.exp(0.2 * rng.standard_normal(len(few)))
-    model = PowerModel.fit(PowerRows(few, noisy, np.full(len(few), 0.2)), usual_w=1.0)
+    model = PowerModel.fit(PowerRows(few, noisy, 0.2 * noisy), usual_w=1.0)
     smoothed = model.predict(few).net_w
     assert np.abs(np.log(smoothed / truth)).mean() < 0.7 * np.abs(np.log(noisy / truth)).mean()
-    exact = PowerModel.fit(PowerRows(few, truth, np.full(len(few), 1e-3)), usual_w=1.0)
+    exact = PowerModel.fit(PowerRows(few, truth, 1e-3 * truth), usual_w=1.0)
     assert exact.predict(few).net_w == pytest.approx(truth, rel=0.01)
     assert exact.left_out is not None
     assert exact.left_out < 0.1
