@@ -1,7 +1,7 @@
 """`chamnet-host devices`: which targets there are, whether each answers, and profiles for new ones."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from chamnet.errors import ChamNetError, ConfigError
-from chamnet.records import DeviceInfo
+from chamnet.records import Component, DeviceInfo
 from chamnet_host.devices.reach import connect
+from chamnet_host.external.base import all_told
 from chamnet_host.options import AsJson, Profiles
 from chamnet_host.output import note, print_json, print_table, print_text
 from chamnet_host.profiles import DeviceProfile, find_profile, shipped_profiles
@@ -58,14 +59,17 @@ def show(
 ) -> None:
     """Ask devices what they are and which backends and meters work there, putting an agent on them first.
 
+    Meters that this machine reads for them are asked too.
+
     Example: `chamnet-host devices show pixel`
     """
     asked = [(each, _ask(each)) for each in [find_profile(target, profiles) for target in targets]]
-    _report([*asked], as_json)
-    for profile, answer in asked:
+    host_meters = [all_told(profile.meter) for profile, _ in asked]
+    _report([*asked], as_json, host_meters)
+    for (profile, answer), read_here in zip(asked, host_meters, strict=True):
         if not as_json and isinstance(answer, DeviceInfo):
             print_text(f"\n{profile.name}")
-            print_table(("kind", "name", "by", "state"), list(_components(answer)))
+            print_table(("kind", "name", "by", "state"), list(_components(answer, read_here)))
     if any(isinstance(answer, ChamNetError) for _, answer in asked):
         raise typer.Exit(1)
 
@@ -215,9 +219,16 @@ def _ask(profile: DeviceProfile) -> DeviceInfo | ChamNetError:
         return error
 
 
-def _report(found: list[tuple[DeviceProfile, DeviceInfo | ChamNetError | None]], as_json: bool) -> None:
+def _report(
+    found: list[tuple[DeviceProfile, DeviceInfo | ChamNetError | None]],
+    as_json: bool,
+    host_meters: Sequence[Sequence[Component]] | None = None,
+) -> None:
     if as_json:
-        print_json("devices", {"devices": [_body(profile, answer) for profile, answer in found]})
+        bodies = [_body(profile, answer) for profile, answer in found]
+        for body, read_here in zip(bodies, host_meters or (), strict=host_meters is not None):
+            body["host_meters"] = _component_bodies(read_here)
+        print_json("devices", {"devices": bodies})
         return
     rows = [(p.name, p.transport, *_shown(p, answer), p.verified_on or "never") for p, answer in found]
     print_table(("target", "by", "device", "works there", "tried on"), rows)
@@ -232,9 +243,13 @@ def _shown(profile: DeviceProfile, answer: DeviceInfo | ChamNetError | None) -> 
     return f"{answer.cpu_model}, {len(answer.clusters)} cluster(s)", ", ".join(works)
 
 
-def _components(answer: DeviceInfo) -> Iterator[tuple[str, str, str, str]]:
+def _components(answer: DeviceInfo, host_meters: Sequence[Component]) -> Iterator[tuple[str, str, str, str]]:
     """Yield a row for each backend and meter."""
-    for kind, each in (("backend", answer.backends), ("meter", answer.meters)):
+    for kind, each in (
+        ("backend", answer.backends),
+        ("meter", answer.meters),
+        ("meter of this machine", host_meters),
+    ):
         for component in each:
             state = (
                 component.why_not or f"works{f', version {component.version}' if component.version else ''}"
@@ -254,9 +269,7 @@ def _body(profile: DeviceProfile, answer: DeviceInfo | ChamNetError | None) -> d
     if isinstance(answer, ChamNetError):
         return {**body, "reachable": False, "why_not": str(answer)}
     components = {
-        kind: [
-            {"name": c.name, "version": c.version, "provider": c.provider, "why_not": c.why_not} for c in each
-        ]
+        kind: _component_bodies(each)
         for kind, each in (("backends", answer.backends), ("meters", answer.meters))
     }
     clusters = [{"cores": list(c.cores), "max_khz": c.max_khz} for c in answer.clusters]
@@ -267,3 +280,10 @@ def _body(profile: DeviceProfile, answer: DeviceInfo | ChamNetError | None) -> d
         "memory_bytes": answer.memory_bytes,
     }
     return {**body, "reachable": True, "device": answer.identity, **facts, "clusters": clusters, **components}
+
+
+def _component_bodies(components: Sequence[Component]) -> list[dict[str, str | None]]:
+    return [
+        {"name": c.name, "version": c.version, "provider": c.provider, "why_not": c.why_not}
+        for c in components
+    ]

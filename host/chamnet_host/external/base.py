@@ -5,9 +5,10 @@ from typing import Protocol, cast
 
 from chamnet.clock import Clock
 from chamnet.energy.recorder import Source
+from chamnet.errors import ConfigError
 from chamnet.records import Component
 
-__all__ = ["METERS", "HostMeter", "is_external", "open_meter", "told_of"]
+__all__ = ["METERS", "HostMeter", "all_told", "is_external", "open_meter", "told_of"]
 
 METERS = {
     "monsoon": "chamnet_host.external.monsoon:MonsoonMeter",
@@ -60,6 +61,22 @@ def told_of(meter: str) -> Component:
     """
     name, argument = _parted(meter)
     return _load(name).describe(argument)
+
+
+def all_told(chosen: str = "") -> list[Component]:
+    """Return what each meter of the host says of itself.
+
+    Args:
+        chosen: One of them with its argument, such as `recording:FILE`; the others are asked without any.
+    """
+    return [_told(chosen if _parted(chosen)[0] == name else name) for name in METERS]
+
+
+def _told(meter: str) -> Component:
+    try:
+        return told_of(meter)
+    except ConfigError as error:  # without an argument that it needs, or with one that makes no sense
+        return Component(name=_parted(meter)[0], why_not=str(error))
 
 
 def open_meter(meter: str, *, clock: Clock) -> HostMeter:
