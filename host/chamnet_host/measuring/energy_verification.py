@@ -89,7 +89,7 @@ class EnergyVerification:
             "idle_w": row and row.idle_w,
             "latency_ms": row and row.latency_ms,
             "windows": row.visits if row else 0,
-            "noise": row.noise if row and row.net_w > 0 else None,
+            "noise": row.noise_w / row.net_w if row and row.net_w > 0 else None,
             "spread": row and row.spread,
             "below_noise": row and row.is_below_noise,
             "error": self.error,

@@ -25,10 +25,16 @@ def _cells(each: EnergyVerification) -> tuple[str, ...]:
     predicted, row = energy_cells(each.prediction), each.row
     if row is None:
         return (*predicted, "", "", "", "not measured")
-    if row.is_below_noise:  # no figure of it is used
+    if row.is_below_noise:  # no figure of it is shown
         return (*predicted, "", "", "", "below noise")
     error = f"{100 * each.error:+.1f} %" if each.error is not None else ""
-    return (*predicted, f"{row.net_mj:.2f}", f"{row.gross_mj:.2f}", error, f"{100 * row.noise:.1f} %")
+    return (
+        *predicted,
+        f"{row.net_mj:.2f}",
+        f"{row.gross_mj:.2f}",
+        error,
+        f"{100 * row.noise_w / row.net_w:.1f} %",
+    )
 
 
 def energy_remarks(found: Sequence[EnergyVerification]) -> list[str]:
