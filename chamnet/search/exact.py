@@ -8,12 +8,16 @@ Each resolution is a problem of its own; what is found in one prunes the others.
 2. What is left of a budget is counted in bins, few at first, then more: a tighter bound, and fewer arcs.
 3. The networks that may still be better are listed with their exact sums. Where none was left out, the best is proven.
 
+Several budgets are first taken without some of them: an answer that keeps the others too is the answer, and a budget that
+excludes nothing good would only hide which networks are beaten.
+
 The ideas are those of [Handler1980]_ and [Irnich2005]_; see `relaxation`, `prices`, `bins` and `labels`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain, combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +90,8 @@ class ExactSearch:
         self._space = self._whole.space
         parts = self._whole.undominated().parts()
         self._hints = [_Hint(part) for part in parts]
+        self._fewer: dict[tuple[int, ...], ExactSearch] = {}
+        self._answered: tuple[ExactSearch, tuple[Constraint, ...]] = (self, ())
 
     def best(
         self, constraints: Sequence[Constraint], *, gap: float = 0.0, starts: Levels | None = None
@@ -105,7 +111,23 @@ class ExactSearch:
             raise ValueError(
                 "constraints must be on the metrics that the search was made for, in their order"
             )
-        return _Run(self, tuple(constraints), gap).solve(starts)
+        bound, metrics = np.inf, range(len(self._metrics))
+        for chosen in chain.from_iterable(combinations(metrics, count) for count in metrics[1:]):
+            search, some = self._on(chosen), tuple(constraints[i] for i in chosen)
+            found = _Run(search, some, gap).solve(starts)
+            if within(found.levels, constraints).all():
+                self._answered = search, some
+                return found
+            bound = min(bound, found.bound)
+        self._answered = self, tuple(constraints)
+        proven = _Run(self, tuple(constraints), gap).solve(starts)
+        return replace(proven, bound=max(proven.top1, min(proven.bound, bound)))
+
+    def _on(self, chosen: tuple[int, ...]) -> "ExactSearch":
+        """Return the search of the same networks for budgets on some of the metrics."""
+        if chosen not in self._fewer:
+            self._fewer[chosen] = ExactSearch(self._accuracy, [self._metrics[i] for i in chosen])
+        return self._fewer[chosen]
 
     def alternatives(
         self, constraints: Sequence[Constraint], best: Proven, count: int, *, apart: int = 3
@@ -116,16 +138,17 @@ class ExactSearch:
         the best; the others were met near it.
 
         Args:
-            constraints: As given to `best`.
+            constraints: As given to `best` the last time.
             best: What that returned.
             count: How many, at most.
             apart: Decisions in which any two differ at least, as long as there are enough.
         """
-        run = _Run(self, tuple(constraints), 0.0)
-        parts = zip(self._hints, self._whole.parts(), strict=True)  # alternatives may well be dominated
+        search, some = self._answered
+        run = _Run(search, some, 0.0)
+        parts = zip(search._hints, search._whole.parts(), strict=True)  # alternatives may well be dominated
         near = [_Part(run, hint, self._accuracy).near(whole, best, count) for hint, whole in parts]
         levels = np.unique(np.concatenate([best.levels, *near]), axis=0)
-        levels = levels[within(levels, run.constraints)]
+        levels = levels[within(levels, constraints)]
         top1 = self._accuracy.top1(levels)
         order = np.lexsort((*levels.T[::-1], -top1))
         chosen = [best]

@@ -9,6 +9,7 @@ References:
     [Arora2012] The Multiplicative Weights Update Method. Theory of Computing 8.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -108,7 +109,7 @@ def shrink(
     return kept
 
 
-def within(levels: Levels, constraints: tuple[Constraint, ...]) -> BoolArray:
+def within(levels: Levels, constraints: Sequence[Constraint]) -> BoolArray:
     """Return whether each network (`n x d`) keeps every budget, shape `n`."""
     fits = np.ones(len(levels), dtype=np.bool_)
     for constraint in constraints:

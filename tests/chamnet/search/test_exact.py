@@ -129,6 +129,19 @@ def test_alternatives_are_good_different_and_within_budget(tiny: "Synthetic") ->
     assert top1[-1] > every[int(0.99 * len(every))]
 
 
+def test_a_budget_that_the_answer_keeps_anyway_costs_no_search_of_its_own(tiny: "Synthetic") -> None:
+    accuracy = tiny.separable(np.random.default_rng(6), slope=0.3)
+    both = budgeted(tiny, accuracy, {"latency_ms": 0.4, "params": 0.95}).constraints
+    alone = ExactSearch(accuracy, [both[0].metric]).best(both[:1])
+    assert within(alone.levels, both).all()
+    search = ExactSearch(accuracy, [each.metric for each in both])
+    best = search.best(both)
+    assert (best.top1, best.gap, best.listed) == (alone.top1, 0.0, alone.listed)
+    found = search.alternatives(both, best, 5)
+    assert len(found) == 5
+    assert all(within(each.levels, both).all() for each in found)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     shares=st.lists(st.floats(0, 1), min_size=2, max_size=5),
