@@ -28,6 +28,7 @@ from chamnet_host.searching.scope import Scope
 from chamnet_host.session import Session
 from chamnet_host.tablefile import export_visits, import_visits
 from chamnet_host.texts.energy import announcement
+from chamnet_host.texts.search import front_remarks
 
 NETWORKS = synthetic.all_networks(load_space(str(synthetic.TINY)))
 BY_NAME = {network.name: network for network in NETWORKS}
@@ -211,6 +212,13 @@ def test_a_front_of_energy_rises(many: Path) -> None:
     assert front.to_json()["networks"][0]["predicted"]["energy_mj"]["sum_over_units"] == pytest.approx(
         costs[0]
     )
+
+
+def test_a_front_under_a_held_energy_says_that_it_is_kept_by_sums(few: Path, many: Path) -> None:
+    for path, expected in ((few, False), (many, True)):
+        with open_session(path) as session:
+            front = find_front(session, held="60%mJ", points=4)
+        assert any("mJ are sums over units" in remark for remark in front_remarks(front)) is expected
 
 
 @pytest.mark.parametrize("metric", ["energy_mj", "latency_ms"])

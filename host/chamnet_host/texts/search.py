@@ -203,7 +203,8 @@ def front_remarks(front: Front) -> list[str]:
         f"{len(front.networks)} of {front.searched:.3g} networks; {proven} for its budget, under the {front.kernel}"
         " accuracy predictor"
     ]
-    if front.metric == "energy_mj" and (moved := _moved(front)):
+    bounds_energy = front.metric == "energy_mj" or "mj" in front.held.lower()
+    if bounds_energy and (moved := _moved(front)):
         said.append(moved)
     gains = [(gain, each.network.name) for each in front.beside if (gain := _gain(front, each)) is not None]
     if gains:
