@@ -146,7 +146,7 @@ def test_windows_of_a_slow_meter_end_before_their_deadline(serve: Serve, period_
     list(serve(Strange(note)).measure(request.items, request.policy))
     filled = EnergyPolicy().filled(period_s)
     times = EnergyTimes(window_s=filled.window_s, idle_s=filled.idle_s, guard_s=filled.guard_s)
-    assert lefts_s[0] > 2 * times.seconds(count)
+    assert lefts_s[0] > 2 * times.seconds(count, requests=1)
 
 
 def test_an_answer_of_a_newer_agent_is_named(serve: Serve) -> None:

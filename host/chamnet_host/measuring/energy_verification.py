@@ -17,6 +17,7 @@ from chamnet.lut import EnergyBatch, EnergyRow, EnergyTable, MeteredBy, Platform
 from chamnet.networks import Network
 from chamnet.records import EnergyPolicy, EnergyReading
 from chamnet_host.devices.reach import KeptConnection
+from chamnet_host.devices.serials import serial_of
 from chamnet_host.external.base import is_external
 from chamnet_host.measuring.campaign import Progress
 from chamnet_host.measuring.energy_campaign import (
@@ -43,21 +44,23 @@ class EnergyVerification:
         row: What was measured now; None where no window told anything.
         table: What predictions were made from, before anything was measured now; None where nothing predicts.
         failed: Why the last window that told nothing did not; empty where all did.
+        serial: Of the device; empty where nothing tells it from others.
     """
 
     prediction: Prediction
     row: EnergyRow | None
     table: EnergyTable | None
     failed: str = ""
+    serial: str = ""
 
     @property
     def metered_by(self) -> MeteredBy | None:
         """With what it was measured now; None where it was not."""
-        return MeteredBy.of(self.row.readings[0]) if self.row else None
+        return MeteredBy.of(self.row.readings[0], self.serial) if self.row else None
 
     @property
     def is_comparable(self) -> bool:
-        """Whether what was measured is of the same meter and rails as what predicts, if anything does."""
+        """Whether what was measured is of the same device, meter and rails as what predicts, if anything does."""
         return self.row is not None and (self.table is None or self.table.metered_by == self.metered_by)
 
     @property
@@ -166,9 +169,9 @@ def verify_energy(
             platform, info = platform_of(workspace, client), client.describe()
         keep_meters(workspace.store, platform, info)
         measure_windows(workspace, connect, platform, policy, plan, progress=progress)
-    found = _found(workspace, platform, plan.batch)
+    found, serial = _found(workspace, platform, plan.batch), serial_of(workspace.device)
     return [
-        EnergyVerification(prediction=each, row=row, table=table, failed=failed)
+        EnergyVerification(prediction=each, row=row, table=table, failed=failed, serial=serial)
         for each in predictions
         for row, failed in [found[each.network.digest]]
     ]

@@ -1,6 +1,7 @@
 """What `devices show` says of a device, and of the meters that the host reads for it."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def test_the_meter_of_the_profile_is_asked_with_its_argument(
     board: Callable[[str], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "power.csv"
-    file.write_text("time_s,power_w\n10.0,1.5\n10.002,1.6\n10.004,1.7\n")
+    now_s = int(time.monotonic())
+    file.write_text(f"time_s,power_w\n{now_s}.0,1.5\n{now_s}.002,1.6\n{now_s}.004,1.7\n")
     found = host_meters(board(f"recording:{file}"), capsys)["recording"]
     assert (found["provider"], found["why_not"]) == (str(file), None)
     assert "main channel at 3.85 V" in host_meters(board("monsoon:3.85"), capsys)["monsoon"]["provider"]
