@@ -107,7 +107,7 @@ def test_networks_are_verified_by_a_recording_and_stored_as_no_latency(
     # On a busy machine the simulated power is read late; how exact energies are, the test above tells.
     assert found.row.net_mj == pytest.approx(6.0, rel=0.3)
     assert found.measured_mj == pytest.approx(found.row.net_mj + found.row.idle_w * found.row.latency_ms)
-    assert str(found.metered_by) == "recording:power"
+    assert str(found.metered_by) == f"recording:power@{endpoint.address}"
     assert (found.prediction.energy, found.error, found.has_learned) == (None, None, False)
     assert (none.row, none.measured_mj, none.failed[:12]) == (None, None, "unsupported:")
 
