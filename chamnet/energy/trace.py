@@ -38,9 +38,8 @@ class TraceFile:
 
     shortest_poll_s = 0.1
     on_read = True
-    settle_s = (
-        10.0  # recorders write in blocks: 8 KB of what Python keeps back are four seconds of 100 rows each
-    )
+    # Recorders write in blocks: 8 KB of what Python keeps back are four seconds of 100 rows each.
+    settle_s = 10.0
 
     def __init__(self, path: Path, *, offset_s: float = 0.0) -> None:
         columns = _columns(path)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chamnet.lut.plan import Request
-from chamnet.lut.store import ItemKind
+from chamnet.lut.store import ATTEMPTS, ItemKind
 from chamnet.networks import Network
 from chamnet.records import EnergyPolicy, Item, Policy
 from chamnet.units import Unit
@@ -22,7 +22,6 @@ __all__ = ["EnergyBatch", "EnergyTimes", "choose_spread"]
 
 _AT_ONCE = 6  # items of a request, which share idling and a loop that computes nothing
 _TIMEOUT_S = 60.0
-_ATTEMPTS = 3  # at a window of a verification that is spoiled each time
 _KIND = 3.0  # how far apart kinds of units lie, in e-folds of their size
 
 FloatArray = npt.NDArray[np.float64]
@@ -107,7 +106,7 @@ class EnergyBatch:
                 i
                 for i, item in enumerate(request.items)
                 if item.visit_id not in done
-                and spoiled[item.visit_id] < _ATTEMPTS
+                and spoiled[item.visit_id] < ATTEMPTS
                 and (self.run or (request.kind, request.keys[i]) not in failed)
             ]
             if kept:

@@ -25,7 +25,7 @@ __all__ = ["ATTEMPTS", "PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "Stored
 SCHEMA_VERSION = 3
 ItemKind = Literal["unit", "network", "model", "isolated"]
 PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
-ATTEMPTS = 3  # crashes or stalls of an item before it is given up
+ATTEMPTS = 3  # crashes or stalls of an item, or spoiled windows of energy, before it is given up
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

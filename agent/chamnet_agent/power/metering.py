@@ -17,9 +17,7 @@ from chamnet_agent.power.base import DEFAULT_SETTINGS, MeterSettings, PowerMeter
 __all__ = ["Metering", "check_external", "usual_meter"]
 
 _OBSERVED_PERIODS, _OBSERVED_S = 12, 0.5  # to see how often a meter is really updated
-_PATIENCE_S = (
-    60.0  # with one that does not seem to be: gauges of batteries say a second, and take up to a minute
-)
+_PATIENCE_S = 60.0  # with one that seems not to be: gauges said to take a second take up to a minute
 _LONGEST_S = 3_600.0
 
 

@@ -91,11 +91,7 @@ def plan_energy(
     """
     if rows < 1 or rounds < 1:
         raise ConfigError(f"--energy-rows {rows}, --energy-rounds {rounds}: give at least 1 of each")
-    meter = (
-        find_host_meter(policy.meter)
-        if is_external(policy.meter)
-        else find_meter(info, policy.meter, workspace.device.name)
-    )
+    meter = find_meter(info, policy.meter, workspace.device.name)
     try:
         known = [Unit.parse(key) for key in workspace.table.units]
     except NotProfiledError as error:
@@ -150,19 +146,21 @@ def check_meter(workspace: Workspace, name: str) -> Component:
         MeterError: It does not, or none does.
         ConfigError: There is no such meter.
     """
-    if is_external(name):
+    if is_external(name):  # nobody has to be reached for that
         return find_host_meter(name)
     with workspace.connect() as client:
         return find_meter(client.describe(), name, workspace.device.name)
 
 
 def find_meter(info: DeviceInfo, name: str, target: str) -> Component:
-    """Return a meter of a device, by name or the first that works.
+    """Return a meter that works: one of this machine by name, or one of a device by name, else its first.
 
     Raises:
         MeterError: It does not work there, or none does; says what was tried, and why each failed.
         ConfigError: There is no such meter.
     """
+    if is_external(name):
+        return find_host_meter(name)
     named = [meter for meter in info.meters if not name or meter.name == name]
     if name and not named:
         known = ", ".join(meter.name for meter in info.meters)

@@ -89,9 +89,8 @@ class Deployment:
         for start in range(0, len(difference.surplus), _PATHS_A_COMMAND):
             paths = shlex.join(difference.surplus[start : start + _PATHS_A_COMMAND])
             self._must(f"cd {self._quoted} && rm -f -- {paths}", timeout_s=_REMOVE_S)
-        if (
-            difference
-        ):  # Python tells by size and date alone whether what it compiled is of the file that is there
+        # Python tells by size and date alone whether what it compiled is of the file that is there.
+        if difference:
             self._must(f"rm -rf {self._quoted}/{COMPILED}", timeout_s=_REMOVE_S)
         self._shell.push(_counted(self._uploads(difference.changed, bundle, manifest), progress))
         log.info(
