@@ -1,5 +1,6 @@
 """Look-up tables: what was measured, what it was measured on, and what still needs measuring."""
 
+from chamnet.lut.database import SCHEMA_VERSION
 from chamnet.lut.energy_plan import EnergyBatch, EnergyTimes, choose_spread
 from chamnet.lut.energy_table import EnergyRow, EnergyTable, MeteredBy, metered_by
 from chamnet.lut.plan import (
@@ -12,7 +13,7 @@ from chamnet.lut.plan import (
     loop_request,
 )
 from chamnet.lut.platform import Platform
-from chamnet.lut.store import PASSING, SCHEMA_VERSION, Store, StoredVisit
+from chamnet.lut.store import PASSING, Store, StoredVisit
 from chamnet.lut.table import LatencyTable, Row
 
 __all__ = [

@@ -17,52 +17,15 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from chamnet.errors import StoreError
+from chamnet.lut.database import connected, translated
 from chamnet.lut.platform import Platform
 from chamnet.records import Conditions, EnergyReading, Mode, Status, Visit
 
-__all__ = ["ATTEMPTS", "PASSING", "SCHEMA_VERSION", "ItemKind", "Store", "StoredVisit"]
+__all__ = ["ATTEMPTS", "PASSING", "ItemKind", "Store", "StoredVisit"]
 
-SCHEMA_VERSION = 3
 ItemKind = Literal["unit", "network", "model", "isolated"]
 PASSING: tuple[Status, ...] = ("crashed", "timeout", "cancelled")  # may be the moment's fault: tried again
 ATTEMPTS = 3  # crashes or stalls of an item, or spoiled windows of energy, before it is given up
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE lut (
-    id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, platform TEXT NOT NULL);
-CREATE TABLE item (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',
-    UNIQUE (kind, key));
-CREATE TABLE visit (
-    id INTEGER PRIMARY KEY, visit_id TEXT NOT NULL UNIQUE,
-    lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item,
-    mode TEXT NOT NULL, status TEXT NOT NULL, samples_ns BLOB NOT NULL, cpu_samples_ns BLOB NOT NULL,
-    preempted INTEGER NOT NULL, noop_ns INTEGER, started_unix_ms INTEGER NOT NULL,
-    conditions TEXT NOT NULL, message TEXT NOT NULL, serial TEXT NOT NULL DEFAULT '', energy TEXT);
-CREATE INDEX visit_of_item ON visit (lut_id, item_id);
-CREATE TABLE executed (
-    lut_id INTEGER NOT NULL REFERENCES lut, item_id INTEGER NOT NULL REFERENCES item, keys TEXT NOT NULL,
-    PRIMARY KEY (lut_id, item_id)) WITHOUT ROWID;
-CREATE TABLE derived (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-"""
-# What makes the schema of each version that of the next one.
-_MIGRATIONS = {
-    1: "ALTER TABLE visit ADD COLUMN serial TEXT NOT NULL DEFAULT ''",
-    2: "ALTER TABLE visit ADD COLUMN energy TEXT",
-}
-_NETWORK_FILESYSTEMS = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "fuse.sshfs",
-    "afs",
-    "ceph",
-    "glusterfs",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +72,7 @@ class Store:
             raise StoreError(
                 f"{path}: no such store; `chamnet-host profile`, `accuracy build` or `accuracy import` makes it, or choose one with --db"
             )
-        _refuse_network_filesystem(path)
-        with _translated(path):
-            connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-            try:
-                _prepare(connection, path)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
+        return cls(path, connected(path))
 
     def close(self) -> None:
         """Close the file."""
@@ -315,13 +270,13 @@ class Store:
 
     def query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of a query in SQL: for those who keep a table of their own beside ours."""
-        with _translated(self.path):
+        with translated(self.path):
             return self._db.execute(query, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what is written inside, or nothing of it."""
-        with _translated(self.path):
+        with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -330,64 +285,6 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("BEGIN IMMEDIATE")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-            raise StoreError(f"{path}: an SQLite file, but not a ChamNet store; choose another with --db")
-        for statement in _SCHEMA.split(";\n"):
-            db.execute(statement)
-    elif version < SCHEMA_VERSION:
-        for older in range(version, SCHEMA_VERSION):
-            db.execute(_MIGRATIONS[older])
-    if version < SCHEMA_VERSION:
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    db.execute("COMMIT")
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: written by a newer ChamNet (schema {version}, this one reads up to {SCHEMA_VERSION});"
-            " upgrade ChamNet or choose another store with --db"
-        )
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {_advice(error)} ({error})") from error
-
-
-def _advice(error: sqlite3.Error) -> str:
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # low byte: the primary code
-    return {
-        sqlite3.SQLITE_FULL: "the disk is full; free some space and run the same command again, nothing stored is lost",
-        sqlite3.SQLITE_IOERR: "the disk does not take or give data; mend it and run the same command again",
-        sqlite3.SQLITE_BUSY: "another process holds the store; wait for it, then run the same command again",
-        sqlite3.SQLITE_READONLY: "the store cannot be written; check its permissions",
-        sqlite3.SQLITE_CANTOPEN: "the store cannot be opened; check that its folder exists and may be written",
-        sqlite3.SQLITE_NOTADB: "not a ChamNet store; choose another with --db",
-        sqlite3.SQLITE_CORRUPT: "the store is damaged; `sqlite3 FILE .recover` saves what can be, or start anew with --db",
-    }.get(code, "the store failed")
-
-
-def _refuse_network_filesystem(path: Path) -> None:
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return  # not Linux
-    folder = path.resolve().parent
-    kinds = {mount.split()[1]: mount.split()[2] for mount in mounts}
-    holding = next((kinds[str(up)] for up in (folder, *folder.parents) if str(up) in kinds), "")
-    if holding in _NETWORK_FILESYSTEMS:
-        raise StoreError(
-            f"{path}: lies on a network filesystem ({holding}), where SQLite's locks fail; use a local --db"
-        )
 
 
 def _pack(visit: Visit) -> tuple[object, ...]:
