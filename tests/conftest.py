@@ -1,5 +1,6 @@
 """What all tests share: a real agent on a free port, with a fake backend under it."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from chamnet.clock import Clock
 from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import RunningAgent, running
@@ -33,7 +35,8 @@ def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[S
         folder.mkdir()
         install_fake_backend(folder, script)
         monkeypatch.syspath_prepend(folder)
-        monkeypatch.setenv("PYTHONPATH", str(folder))
+        path = filter(None, (str(folder), os.environ.get("PYTHONPATH")))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
     return install
 
@@ -44,7 +47,12 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
     with ExitStack() as stack:
 
         def start(
-            script: Script | None = None, *, lease_s: float = 600.0, port: int = 0, **more: Any
+            script: Script | None = None,
+            *,
+            lease_s: float = 600.0,
+            port: int = 0,
+            clock: Clock | None = None,
+            **more: Any,
         ) -> RunningAgent:
             install_fake(script or Script())
             config = AgentConfig(
@@ -55,7 +63,7 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
                 lease_s=lease_s,
                 **more,
             )
-            return stack.enter_context(running(config))
+            return stack.enter_context(running(config, clock=clock))
 
         yield start
 

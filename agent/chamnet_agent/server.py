@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import grpc
 
 import chamnet
-from chamnet.clock import SystemClock
+from chamnet.clock import Clock, SystemClock
 from chamnet.errors import ConfigError
 from chamnet.wire.endpoint import Endpoint, is_loopback
 from chamnet.wire.profiling_pb2_grpc import add_ProfilingServicer_to_server
@@ -71,8 +71,12 @@ class RunningAgent:
 
 
 @contextmanager
-def running(config: AgentConfig) -> Iterator[RunningAgent]:
+def running(config: AgentConfig, *, clock: Clock | None = None) -> Iterator[RunningAgent]:
     """Run an agent: it answers inside the block and leaves nothing behind after it.
+
+    Args:
+        config: How to serve.
+        clock: Tells how long items take and hosts are silent.
 
     Raises:
         DeviceBusyError: Another agent holds the state directory.
@@ -81,7 +85,7 @@ def running(config: AgentConfig) -> Iterator[RunningAgent]:
     with ExitStack() as stack:
         held = stack.enter_context(state.held(config.state_dir))
         stack.enter_context(governed(config.governor, config.cores))
-        clock = SystemClock()
+        clock = clock or SystemClock()
         lease = Lease(config.lease_s, clock)
         board = Board.create(config.state_dir)
         stack.callback(board.close)

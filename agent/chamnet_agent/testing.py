@@ -31,6 +31,7 @@ class Script:
         unsupported: What it refuses.
         aborts: What ends the process when run.
         hangs: What never returns when run.
+        hanging: File that is made when something hangs, by which a test knows; empty for none.
         takes_bytes: Memory that its runs take and write to; none where it is not named.
         spends_uj: Energy that a run of a unit spends above idling; nothing where it is not named.
         spent: File of one float64 that what is spent is added to, in µJ, for a simulated meter; empty for none.
@@ -41,6 +42,7 @@ class Script:
     unsupported: frozenset[str] = frozenset()
     aborts: frozenset[str] = frozenset()
     hangs: frozenset[str] = frozenset()
+    hanging: str = ""
     takes_bytes: Mapping[str, int] = field(default_factory=dict)
     spends_uj: Mapping[str, float] = field(default_factory=dict)
     spent: str = ""
@@ -113,6 +115,7 @@ class FakeModel:
         self._spent = shared_float(Path(script.spent)) if script.spent else None
         self._aborts = bool(names & script.aborts)
         self._hangs = bool(names & script.hangs)
+        self._hanging = Path(script.hanging) if script.hanging else None
         self._bytes = max((script.takes_bytes[name] for name in names & script.takes_bytes.keys()), default=0)
         self._spend = spend
         named = sorted(names & script.run_ns.keys())
@@ -123,6 +126,8 @@ class FakeModel:
         if self._aborts:
             os.abort()
         if self._hangs:
+            if self._hanging is not None:
+                self._hanging.touch()
             time.sleep(_HANG_S)
         bytearray(self._bytes)
         self._spend(next(self._takes_ns))

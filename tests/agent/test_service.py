@@ -11,6 +11,7 @@ import pytest
 
 from chamnet.errors import ConfigError, DeviceBusyError, DeviceLostError, WorkerError
 from chamnet.records import Item, Policy, Visit
+from chamnet.testing import FakeClock
 from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.server import RunningAgent
 from chamnet_agent.testing import Script
@@ -19,13 +20,12 @@ from chamnet_host.client import DeviceClient
 CONV = "conv:f32:1x8x4x4:o8:k3"
 POINT = "conv:f32:1x8x4x4:o8"
 POOL = "gap:f32:1x8x4x4:o8"
-SLOW_NS = 20_000_000
 
 Starter = Callable[..., RunningAgent]
 Connect = Callable[[RunningAgent], DeviceClient]
 
 LAPS = Policy(mode="ring", laps=2, warmup_laps=0, noops=1)
-LONG = Policy(mode="loop", laps=2_000, noops=0)
+ENDLESS = Policy(mode="loop", laps=2, noops=0, timeout_s=3_600)  # for items that hang
 
 
 def items(*keys: str) -> list[Item]:
@@ -50,7 +50,7 @@ def workers_of(pid: int) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -59,20 +59,35 @@ def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
     return True
 
 
-def begin(client: DeviceClient, request_id: str) -> tuple[threading.Thread, list[object]]:
-    """Start a long request in a thread; return it and what comes of it."""
+def hanging(script: Script) -> bool:
+    """Whether what hangs by a script has been begun, sooner or later."""
+    return eventually(Path(script.hanging).exists)
+
+
+def begin(client: DeviceClient, script: Script, request_id: str) -> tuple[threading.Thread, list[object]]:
+    """Start a request that never ends in a thread; return it and what comes of it."""
     seen: list[object] = []
 
     def measure() -> None:
         try:
-            seen.extend(client.measure(items(CONV), LONG, request_id=request_id))
+            seen.extend(client.measure(items(CONV), ENDLESS, request_id=request_id))
         except DeviceLostError as error:
             seen.append(error)
 
-    thread = threading.Thread(target=measure)
+    thread = threading.Thread(target=measure, daemon=True)
     thread.start()
-    assert eventually(lambda: bool(workers_of(os.getpid())))
+    assert hanging(script)
     return thread, seen
+
+
+@pytest.fixture
+def conv_hangs(tmp_path: Path) -> Script:
+    return Script(hangs=frozenset({CONV}), hanging=str(tmp_path / "hanging"))
+
+
+@pytest.fixture
+def pool_hangs(tmp_path: Path) -> Script:
+    return Script(hangs=frozenset({POOL}), hanging=str(tmp_path / "hanging"))
 
 
 def test_what_becomes_of_a_meter_is_described(start_agent: Starter, connect: Connect, tmp_path: Path) -> None:
@@ -133,13 +148,15 @@ def test_a_crash_costs_one_item(start_agent: Starter, connect: Connect) -> None:
     assert resolved.status == "crashed"
 
 
-def test_a_worker_that_is_shot_costs_the_item_it_was_at(start_agent: Starter, connect: Connect) -> None:
-    client = connect(start_agent(Script(run_ns={POOL: (SLOW_NS,)})))
-    stream = client.measure(items(CONV, POOL, POINT), Policy(mode="loop", laps=200, noops=0))
+def test_a_worker_that_is_shot_costs_the_item_it_was_at(
+    start_agent: Starter, connect: Connect, pool_hangs: Script
+) -> None:
+    client = connect(start_agent(pool_hangs))
+    stream = client.measure(items(CONV, POOL, POINT), ENDLESS)
     first = next(stream)
     assert first.status == "ok"
+    assert hanging(pool_hangs)
     (worker,) = workers_of(os.getpid())
-    time.sleep(0.5)  # POOL takes four seconds
     os.kill(worker, signal.SIGKILL)
     rest = {visit.visit_id: visit for visit in stream}
     assert {key: visit.status for key, visit in rest.items()} == {POOL: "crashed", POINT: "ok"}
@@ -156,12 +173,14 @@ def test_a_worker_that_dies_outside_any_item_fails_the_request(
     assert statuses(client.measure(items(CONV), Policy(mode="loop", laps=1, noops=0))) == {CONV: "ok"}
 
 
-def test_a_hang_costs_one_item_and_its_time(start_agent: Starter, connect: Connect) -> None:
-    client = connect(start_agent(Script(hangs=frozenset({POOL}))))
+def test_a_hang_costs_one_item_and_its_time(
+    start_agent: Starter, connect: Connect, pool_hangs: Script, hang_clock: Callable[[Path], FakeClock]
+) -> None:
+    client = connect(start_agent(pool_hangs, clock=hang_clock(Path(pool_hangs.hanging))))
     policy = Policy(mode="ring", laps=2, timeout_s=0.3)
     visits = {visit.visit_id: visit for visit in client.measure(items(CONV, POOL, POINT), policy)}
     assert {key: visit.status for key, visit in visits.items()} == {CONV: "ok", POOL: "timeout", POINT: "ok"}
-    assert "no end after 0." in visits[POOL].message
+    assert "no end after 0.4 s" in visits[POOL].message
 
 
 def test_a_lack_of_memory_costs_one_item(start_agent: Starter, connect: Connect) -> None:
@@ -177,10 +196,11 @@ def test_what_a_runtime_prints_does_not_reach_the_frames(start_agent: Starter, c
     assert statuses(client.measure(items(CONV), LAPS)) == {CONV: "ok"}
 
 
-def test_one_request_at_a_time(start_agent: Starter, connect: Connect) -> None:
-    agent = start_agent(Script(run_ns={CONV: (SLOW_NS,)}))
+def test_one_request_at_a_time(start_agent: Starter, connect: Connect, conv_hangs: Script) -> None:
+    agent = start_agent(conv_hangs)
     client, other = connect(agent), connect(agent)
-    thread, _ = begin(client, "mine")
+    thread, _ = begin(client, conv_hangs, "mine")
+    (worker,) = workers_of(os.getpid())
     with pytest.raises(
         DeviceBusyError, match=r"measuring 1 items for .*@.*process \d+.* request 'mine', since \d+ s"
     ):
@@ -188,28 +208,31 @@ def test_one_request_at_a_time(start_agent: Starter, connect: Connect) -> None:
     assert other.health()
     client.close()
     thread.join()
+    assert eventually(lambda: worker not in workers_of(os.getpid()))  # the agent has heard of it, too
     assert statuses(other.measure(items(POINT), LAPS)) == {POINT: "ok"}
 
 
-def test_the_same_request_again_replaces_the_first(start_agent: Starter, connect: Connect) -> None:
-    agent = start_agent(Script(run_ns={CONV: (SLOW_NS,)}))
-    thread, seen = begin(connect(agent), "mine")
-    started = time.monotonic()
+def test_the_same_request_again_replaces_the_first(
+    start_agent: Starter, connect: Connect, conv_hangs: Script
+) -> None:
+    agent = start_agent(conv_hangs)
+    thread, seen = begin(connect(agent), conv_hangs, "mine")  # it would never end by itself
     assert statuses(connect(agent).measure(items(POINT), LAPS, request_id="mine")) == {POINT: "ok"}
-    assert time.monotonic() - started < 5
     thread.join()
     assert isinstance(seen[0], DeviceLostError)
     assert "replaced by the same request" in str(seen[0])
 
 
-def test_a_host_that_goes_away_frees_the_device(start_agent: Starter, connect: Connect) -> None:
-    agent = start_agent(Script(run_ns={CONV: (SLOW_NS,)}))
-    client = connect(agent)
-    stream = client.measure(items(POINT, CONV), LONG)
+def test_a_host_that_goes_away_frees_the_device(
+    start_agent: Starter, connect: Connect, conv_hangs: Script
+) -> None:
+    client = connect(start_agent(conv_hangs))
+    stream = client.measure(items(POINT, CONV), ENDLESS)
     next(stream)
+    assert hanging(conv_hangs)
     (worker,) = workers_of(os.getpid())
     stream.close()  # type: ignore[attr-defined]
-    assert eventually(lambda: worker not in workers_of(os.getpid()), within_s=2)
+    assert eventually(lambda: worker not in workers_of(os.getpid()))
     assert statuses(client.measure(items(POINT), LAPS)) == {POINT: "ok"}
 
 
@@ -239,7 +262,7 @@ def test_what_makes_no_sense_is_refused_by_name(
     live_agent: DeviceClient, wanted: list[Item], policy: Policy, says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
-        list(live_agent.measure(wanted, policy, deadline_s=10))
+        list(live_agent.measure(wanted, policy, deadline_s=60))
     assert not workers_of(os.getpid())  # refused by the server
 
 
