@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _THREADS = 8
 _MOST_CALLS = 32
-_END_S = 1.0  # for calls to hear why, once they are told to end
+_END_S = 3.0  # at most, for calls to hear why, once they are told to end; a host gives an agent 5 s in all
 _BUSY_POLL_S = 1.0
 _OPTIONS = [
     ("grpc.max_receive_message_length", 64 * 2**20),

@@ -63,7 +63,7 @@ class Run:
         self.future.result()
 
     def cancel(self, reason: str) -> None:
-        """End it at once; harmless if it has ended."""
+        """End it at once, whether or not its worker ends soon; harmless if it has ended."""
         self._cancel(self, reason)
 
 
@@ -134,6 +134,7 @@ class Supervisor:
     def _stop(self, run: Run, reason: str) -> None:
         """Cancel a run; call with the lock held. Native code cannot be interrupted, so its worker is ended."""
         run.cancelled = run.cancelled or reason
+        run.reports.put(None)  # who waits hears so at once, before the worker has ended
         if run is self._active and self._worker:
             self._worker.kill()
 

@@ -1,4 +1,4 @@
-"""A request that is cancelled while its worker is spawned."""
+"""Requests that are cancelled while their worker is spawned, or before it has ended."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,8 +47,21 @@ class Spawning:
             [sys.executable, "-c", WORKER], board=self._board, folder=self._folder, environ=os.environ
         )
         self.begun.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return worker
+
+
+class Lingering(WorkerProcess):
+    """Does not end before a test lets it go."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.go, self.gone = threading.Event(), threading.Event()
+
+    def close(self) -> None:
+        self.go.wait(60)
+        super().close()
+        self.gone.set()
 
 
 @pytest.fixture
@@ -71,7 +85,7 @@ def test_a_request_cancelled_while_its_worker_is_spawned_is_not_begun(tmp_path: 
     supervisor = Supervisor(start, board=board, clock=SystemClock())
     try:
         run = supervisor.submit(job("first", 40), "A")
-        assert start.begun.wait(10)
+        assert start.begun.wait(60)
         run.cancel("its host hung up")
         start.go_on.set()
         reports: list[Report] = []
@@ -82,3 +96,20 @@ def test_a_request_cancelled_while_its_worker_is_spawned_is_not_begun(tmp_path: 
         assert visit.visit_id == "second-0"
     finally:
         supervisor.close("the test is over")
+
+
+def test_who_waits_hears_of_the_end_before_the_worker_has_ended(tmp_path: Path, board: Board) -> None:
+    worker = Lingering([sys.executable, "-c", WORKER], board=board, folder=tmp_path, environ=os.environ)
+    supervisor = Supervisor(lambda: worker, board=board, clock=SystemClock())
+    try:
+        run = supervisor.submit(job("first", 4_000), "A")
+        reports = iter(run)
+        next(reports)
+        run.cancel("its host hung up")
+        with pytest.raises(DeviceLostError, match="was cancelled: its host hung up"):
+            list(reports)
+        assert not worker.gone.is_set()
+    finally:
+        worker.go.set()
+        supervisor.close("the test is over")
+    assert worker.gone.is_set()
