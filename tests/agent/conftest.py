@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chamnet.clock import Clock
 from chamnet.testing import FakeClock
 
 TICK_NS = 100_000_000
@@ -33,6 +34,6 @@ class HangClock(FakeClock):
 
 
 @pytest.fixture
-def hang_clock() -> Callable[[Path], FakeClock]:
+def hang_clock() -> Callable[[Path], Clock]:
     """Return a function that makes the clock of an agent whose item hangs once a file is there."""
     return HangClock

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,13 @@ from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
 
 CONV = "conv:f32:1x8x4x4:o8:k3"
-SLOW = Script(run_ns={CONV: (20_000_000,)}, hangs=frozenset({"noop"}))
-LONG = Policy(mode="loop", laps=2_000, noops=0)
+ENDLESS = Policy(mode="loop", laps=2, noops=0, timeout_s=3_600)  # of an item that hangs
+ENDED_S = 60  # for what ends at once, also where a machine has much else to do; nothing else would end it
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-def eventually(condition: Callable[[], bool], within_s: float) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = ENDED_S) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -44,21 +44,24 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended meanwhile
+            found += [int(child) for child in task.read_text().split()]
+    return found
 
 
 def agent(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "chamnet_agent", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **settings},
+        capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **settings},
     )  # fmt: skip
 
 
 @pytest.fixture
 def start(tmp_path: Path, install_fake: Callable[[Script], None]) -> Iterator[Start]:
     """Return a function that starts `chamnet-agent serve` and waits until it answers."""
-    install_fake(SLOW)
+    install_fake(Script(hangs=frozenset({CONV}), hanging=str(tmp_path / "hanging")))
     with ExitStack() as stack:
 
         def begin(*flags: str, backend: str = "fake") -> "subprocess.Popen[str]":
@@ -77,16 +80,15 @@ def start(tmp_path: Path, install_fake: Callable[[Script], None]) -> Iterator[St
         yield begin
 
 
-def busy_worker(state_dir: Path, process: "subprocess.Popen[str]") -> tuple[int, "Future[list[Visit]]"]:
-    """Give an agent endless work, from a thread; return its worker and what becomes of the work."""
-    endpoint = Endpoint.load(state_dir)
+def busy_worker(folder: Path, process: "subprocess.Popen[str]") -> tuple[int, "Future[list[Visit]]"]:
+    """Give an agent endless work, from a thread; return its worker, once at work, and what becomes of the work."""
+    endpoint = Endpoint.load(folder / "state")
     assert endpoint is not None
     client = DeviceClient(endpoint.address, read_token(Path(endpoint.token_file)), tls=None)
-    stream = client.measure([Item(visit_id="a", blocks=(CONV,))], LONG)
+    stream = client.measure([Item(visit_id="a", blocks=(CONV,))], ENDLESS)
     work = ThreadPoolExecutor(1).submit(list, stream)
-    assert eventually(lambda: bool(children(process.pid)), within_s=5)
+    assert eventually((folder / "hanging").exists)
     (worker,) = children(process.pid)
-    time.sleep(0.5)  # it has bound itself to its parent by now, and works
     return worker, work
 
 
@@ -109,38 +111,34 @@ def test_it_says_where_it_serves_to_programs(start: Start, tmp_path: Path) -> No
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly_and_soon(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     process = start()
-    worker, work = busy_worker(tmp_path / "state", process)
-    began = time.monotonic()
+    worker, work = busy_worker(tmp_path, process)
     process.send_signal(number)
-    assert process.wait(5) == 0
-    assert time.monotonic() - began < 3
+    assert process.wait(ENDED_S) == 0
     assert not alive(worker)
     with pytest.raises(DeviceLostError, match=f"the agent is ending: it received {number.name}"):
-        work.result(5)
+        work.result(ENDED_S)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
 
 
 def test_the_worker_dies_with_a_server_that_is_shot(start: Start, tmp_path: Path) -> None:
     process = start()
-    worker, _ = busy_worker(tmp_path / "state", process)
+    worker, _ = busy_worker(tmp_path, process)
     process.kill()
-    assert eventually(lambda: not alive(worker), within_s=10)
+    assert eventually(lambda: not alive(worker))
 
 
 def test_closing_stdin_ends_everything(start: Start, tmp_path: Path) -> None:
     process = start("--until-stdin-closes")
-    worker, _ = busy_worker(tmp_path / "state", process)
+    worker, _ = busy_worker(tmp_path, process)
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(5) == 0
+    assert process.wait(ENDED_S) == 0
     assert not alive(worker)
 
 
 def test_it_ends_by_itself_without_a_host(start: Start, tmp_path: Path) -> None:
-    began = time.monotonic()
     process = start("--lease", "0.5s")
-    assert process.wait(10) == 0
-    assert time.monotonic() - began < 5
+    assert process.wait(ENDED_S) == 0  # the usual lease is ten times as long
     assert Endpoint.load(tmp_path / "state") is None
 
 

@@ -51,7 +51,7 @@ def test_it_comes_back_after_sigkill(root: Path) -> None:
         assert agent.stdout.readline() == "set\n"
         assert governors(root)[4] == "performance"
         agent.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while set(governors(root).values()) != {"schedutil"} and time.monotonic() < deadline:
         time.sleep(0.01)
     assert set(governors(root).values()) == {"schedutil"}

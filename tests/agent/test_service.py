@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from chamnet.clock import Clock
 from chamnet.errors import ConfigError, DeviceBusyError, DeviceLostError, WorkerError
 from chamnet.records import Item, Policy, Visit
-from chamnet.testing import FakeClock
 from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.server import RunningAgent
 from chamnet_agent.testing import Script
@@ -174,7 +174,7 @@ def test_a_worker_that_dies_outside_any_item_fails_the_request(
 
 
 def test_a_hang_costs_one_item_and_its_time(
-    start_agent: Starter, connect: Connect, pool_hangs: Script, hang_clock: Callable[[Path], FakeClock]
+    start_agent: Starter, connect: Connect, pool_hangs: Script, hang_clock: Callable[[Path], Clock]
 ) -> None:
     client = connect(start_agent(pool_hangs, clock=hang_clock(Path(pool_hangs.hanging))))
     policy = Policy(mode="ring", laps=2, timeout_s=0.3)
