@@ -72,7 +72,9 @@ def start_agent(tmp_path: Path, install_fake: Callable[[Script], None]) -> Itera
 def connect() -> Iterator[Callable[[RunningAgent], DeviceClient]]:
     """Return a function that connects to an agent."""
     with ExitStack() as stack:
-        yield lambda agent: stack.enter_context(DeviceClient(agent.endpoint.address, agent.token, tls=None))
+        yield lambda agent: stack.enter_context(
+            DeviceClient(agent.endpoint.address, agent.token, tls=None, timeout_s=60)
+        )
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import resource
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def call(agent: RunningAgent, method: str, body: bytes, *, token: str | None = N
         agent.endpoint.address, options=[("grpc.max_send_message_length", -1)]
     ) as channel:
         metadata = (("authorization", f"Bearer {agent.token if token is None else token}"),)
-        answer: bytes = raw(channel, method)(body, metadata=metadata if token != "" else (), timeout=10)
+        answer: bytes = raw(channel, method)(body, metadata=metadata if token != "" else (), timeout=60)
         return answer
 
 
@@ -64,7 +64,7 @@ def test_two_tokens_are_none(start_agent: Starter) -> None:
     agent = start_agent()
     both = (("authorization", f"Bearer {agent.token}"), ("authorization", "Bearer x"))
     with grpc.insecure_channel(agent.endpoint.address) as channel, pytest.raises(grpc.RpcError) as caught:
-        raw(channel, HEALTH)(b"", metadata=both, timeout=10)
+        raw(channel, HEALTH)(b"", metadata=both, timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -93,7 +93,10 @@ def test_health_is_the_standard_one(start_agent: Starter) -> None:
 @pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 4096, b"\xff" * 65536, b""])
 def test_noise_on_the_port_does_no_harm(start_agent: Starter, connect: Connect, noise: bytes) -> None:
     agent = start_agent()
-    with socket.create_connection(("127.0.0.1", agent.endpoint.port), timeout=5) as stranger:
+    with (
+        socket.create_connection(("127.0.0.1", agent.endpoint.port), timeout=60) as stranger,
+        suppress(ConnectionError),  # the agent may hang up before it has heard everything
+    ):
         stranger.sendall(noise)
     assert connect(agent).health()
 
@@ -118,7 +121,7 @@ def test_a_thousand_connections_do_no_harm(start_agent: Starter, connect: Connec
     try:
         with ExitStack() as strangers:
             for number in range(1_000):
-                stranger = socket.create_connection(("127.0.0.1", agent.endpoint.port), timeout=5)
+                stranger = socket.create_connection(("127.0.0.1", agent.endpoint.port), timeout=60)
                 strangers.enter_context(stranger)
                 if number % 2:
                     stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
