@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from adbd_device import AdbdDevice, CannotRunError
 from adbd_root import CannotFetchError, adbd_root
+from held_port import held_port
 
 from chamnet_host.bundles.downloads import default_cache
 
 DeviceStarter = Callable[..., AdbdDevice]
 
-_SERVER_START_S = 20.0
+_SERVER_START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -90,32 +91,34 @@ def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
     """Return a server on a port of its own, with a key of its own; it knows no device."""
     adb = pytest.importorskip("adbutils").adb_path()
     home = tmp_path_factory.mktemp("adb-home")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     environ = {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
         "ADB_LOCAL_TRANSPORT_MAX_PORT": "5554",  # or it looks for emulators, and finds other people's
         "ADB_MDNS_AUTO_CONNECT": "0",
     }
-    command = ["setpriv", "--pdeathsig", "KILL", adb, "-P", str(port), "server", "nodaemon"]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_for(port)
-        yield AdbServer(port, home)
-    finally:
-        server.kill()
-        server.wait()
+    with held_port() as port:
+        command = ["setpriv", "--pdeathsig", "KILL", adb, "-P", str(port), "server", "nodaemon"]
+        with (home / "log").open("wb") as log:
+            server = subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait_for(port)
+            yield AdbServer(port, home)
+        finally:
+            server.kill()
+            server.wait()
 
 
 def _wait_for(port: int) -> None:
+    """Return once the server answers: it listens long before, while it still makes its key."""
     deadline_s = time.monotonic() + _SERVER_START_S
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            with socket.create_connection(("127.0.0.1", port), timeout=_SERVER_START_S) as connection:
+                connection.sendall(b"000chost:version")
+                assert connection.recv(4) == b"OKAY"
         except OSError:
             if time.monotonic() > deadline_s:
                 raise
