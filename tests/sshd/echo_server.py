@@ -10,5 +10,10 @@ class Echo(socketserver.BaseRequestHandler):
             self.request.sendall(content)
 
 
-with socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Echo) as server:
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True  # of a port that is held for it
+    daemon_threads = True
+
+
+with Server(("127.0.0.1", int(sys.argv[1])), Echo) as server:
     server.serve_forever()

@@ -5,11 +5,11 @@ import os
 import platform
 import shlex
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from held_port import held_port
 from sshd_board import CannotFetchError, SshdBoard
 
 from chamnet_host.app import run
@@ -66,12 +66,11 @@ def test_a_board_is_given_an_agent_and_rid_of_it(profiles: Path, capsys: pytest.
 
 
 def test_a_board_in_its_network_is_given_an_agent(profiles: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (profiles / "board.toml").open("a") as profile:
-        profile.write(f'address = "127.0.0.1:{port}"\ntls = "{profiles / "certificates"}"\n')
-    where = ["--target", "board", "--profiles", str(profiles)]
-    code = run(["deploy", *where, "--json"])
+    with held_port() as port:
+        with (profiles / "board.toml").open("a") as profile:
+            profile.write(f'address = "127.0.0.1:{port}"\ntls = "{profiles / "certificates"}"\n')
+        where = ["--target", "board", "--profiles", str(profiles)]
+        code = run(["deploy", *where, "--json"])
     out, err = capsys.readouterr()
     if code and "cannot be fetched" in err:
         pytest.skip(err)

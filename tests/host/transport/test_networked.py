@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from held_port import held_port
 from machine_bundle import make_bundle
 from sshd_board import CannotFetchError, SshdBoard
 
@@ -46,8 +46,7 @@ def make(tmp_path: Path, certificates: Path) -> Iterator[Maker]:
             board = stack.enter_context(SshdBoard(default_cache(os.environ) / "tests", tmp_path / "board"))
         except CannotFetchError as error:
             pytest.skip(f"no ssh server: {error}")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{stack.enter_context(held_port())}"
 
         def make() -> SshTransport:
             transport = SshTransport(

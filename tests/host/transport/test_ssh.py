@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from held_port import held_port, held_ports
 from sshd_board import CannotFetchError, SshdBoard
 
 from chamnet.errors import ConfigError, DeviceLostError, DeviceUnreachableError
@@ -48,12 +49,11 @@ class TestSshShell(DeviceShellContract):
     @pytest.fixture
     def shell(self, board: SshdBoard, tmp_path: Path) -> Iterator[SshShell]:
         self.folder = str(tmp_path / "contract")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        opened = SshShell("127.0.0.1", options=board.options)
-        yield opened
-        opened.close()
-        subprocess.run(["pkill", "-f", f"{ECHO} {self.port}"], check=False)
+        with held_ports(2) as (self.port, _):  # nobody listens on the second one
+            opened = SshShell("127.0.0.1", options=board.options)
+            yield opened
+            opened.close()
+            subprocess.run(["pkill", "-f", f"{ECHO} {self.port}"], check=False)
 
 
 def test_a_board_that_goes_away_is_lost(board: SshdBoard) -> None:
@@ -135,10 +135,11 @@ def test_the_connection_of_a_host_that_was_shot_ends(board: SshdBoard, used: boo
     shell.close()
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(DeviceUnreachableError, match=r"is it switched on, and does `ssh 127.0.0.1` work"):
+def test_nobody_listens() -> None:
+    with (
+        held_port() as port,
+        pytest.raises(DeviceUnreachableError, match=r"is it switched on, and does `ssh 127.0.0.1` work"),
+    ):
         SshShell("127.0.0.1", options=["-F", "none", "-p", str(port)])
 
 

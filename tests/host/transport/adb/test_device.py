@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from adbd_device import AdbdDevice
 from adbd_fixtures import AdbServer, DeviceStarter
+from held_port import held_port
 
 from chamnet.errors import ConfigError, DeviceError, DeviceLostError, DeviceUnreachableError
 from chamnet_host.testing import DeviceShellContract
@@ -75,10 +76,12 @@ def test_a_key_is_made_where_there_is_none(locked_device: AdbdDevice, tmp_path: 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_at_the_address_is_unreachable(environ: dict[str, str], way) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(DeviceUnreachableError, match=f"{address}: .*(adb tcpip 5555|is adb over network on)"):
-        open_adb(address, way=way, environ=environ)
+    with held_port() as port:
+        address = f"127.0.0.1:{port}"
+        with pytest.raises(
+            DeviceUnreachableError, match=f"{address}: .*(adb tcpip 5555|is adb over network on)"
+        ):
+            open_adb(address, way=way, environ=environ)
 
 
 def test_without_a_server_a_device_has_to_be_named(environ: dict[str, str]) -> None:
@@ -110,12 +113,10 @@ def test_a_server_that_is_not_one_is_not_waited_for_long() -> None:
             open_adb(environ=environ)
 
 
-def test_no_server_and_no_adb_is_said(tmp_path: Path, monkeypatch) -> None:
+def test_no_server_and_no_adb_is_said(no_server: dict[str, str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "absent"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        environ = {"ANDROID_ADB_SERVER_PORT": str(free.getsockname()[1])}
     with pytest.raises(ConfigError, match=r"the adb server does not start .*start-server"):
-        open_adb(way="server", environ=environ)
+        open_adb(way="server", environ=no_server)
 
 
 @pytest.fixture
@@ -206,14 +207,12 @@ def test_a_running_server_is_left_running(device: AdbdDevice, environ: dict[str,
     assert open_adb(device.address, environ=environ).run("echo in").stdout == "in\n"
 
 
-def test_auto_is_direct_where_no_server_runs(device: AdbdDevice, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    shell = open_adb(device.address, environ={"HOME": str(tmp_path), "ANDROID_ADB_SERVER_PORT": str(port)})
+def test_auto_is_direct_where_no_server_runs(device: AdbdDevice, no_server: dict[str, str]) -> None:
+    shell = open_adb(device.address, environ=no_server)
     assert shell.run("echo in").stdout == "in\n"
     shell.close()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=1)
+        socket.create_connection(("127.0.0.1", int(no_server["ANDROID_ADB_SERVER_PORT"])), timeout=10)
 
 
 def tell_all(listener: socket.socket, devices: str) -> None:
@@ -234,10 +233,10 @@ def wireless() -> Iterator[str]:
 
 
 @pytest.fixture
-def no_server(tmp_path: Path) -> dict[str, str]:
+def no_server(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Return what names an adb server that does not run."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return {"HOME": str(tmp_path), "ANDROID_ADB_SERVER_PORT": str(free.getsockname()[1])}
+    with held_port() as port:
+        yield {"HOME": str(tmp_path), "ANDROID_ADB_SERVER_PORT": str(port)}
 
 
 def test_wireless_debugging_gets_a_server_where_none_runs(
