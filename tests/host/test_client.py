@@ -1,6 +1,7 @@
 """The client against agents that are absent, silent, dying or newer."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +30,8 @@ from chamnet_host.client import DeviceClient
 
 ITEM = Item(visit_id="a", blocks=("conv:f32:1x8x4x4:o8",))
 
+PATIENCE_S = 60.0  # for what takes no time on an idle machine
+
 Serve = Callable[[ProfilingServicer], DeviceClient]
 
 
@@ -44,7 +47,11 @@ def serve() -> Iterator[Serve]:
         server.start()
         clients.append(
             DeviceClient(
-                f"127.0.0.1:{port}", "token", tls=None, timeout_s=2, last_words=lambda: "out of battery"
+                f"127.0.0.1:{port}",
+                "token",
+                tls=None,
+                timeout_s=PATIENCE_S,
+                last_words=lambda: "out of battery",
             )
         )
         clients[0].server = server  # type: ignore[attr-defined]
@@ -72,7 +79,7 @@ def test_no_agent_is_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with DeviceClient(address, "token", tls=None, timeout_s=2) as client:
+        with DeviceClient(address, "token", tls=None, timeout_s=PATIENCE_S) as client:
             for ask in (client.health, client.describe, lambda: list(client.measure([ITEM], Policy()))):
                 with pytest.raises(DeviceUnreachableError, match=f"{address}: no agent answers"):
                     ask()
@@ -106,14 +113,18 @@ def test_what_the_agent_raises_is_raised_here(serve: Serve, kind: type[ChamNetEr
 
 
 def test_an_agent_that_goes_away_is_lost_with_its_last_words(serve: Serve) -> None:
+    received = threading.Event()
+
     def one_then_none(request: object, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
         yield pb.Visit(visit_id="a", status=pb.Visit.OK)
+        received.wait(PATIENCE_S)
         client.server.stop(None)  # type: ignore[attr-defined]
         yield pb.Visit(visit_id="b", status=pb.Visit.OK)
 
     client = serve(Strange(one_then_none))
     stream = client.measure([ITEM], Policy())
     assert next(stream).visit_id == "a"
+    received.set()
     with pytest.raises(
         DeviceLostError, match=r"went away while it worked .*run the same command again(.|\n)*out of battery"
     ):
@@ -122,11 +133,13 @@ def test_an_agent_that_goes_away_is_lost_with_its_last_words(serve: Serve) -> No
 
 def test_a_stream_has_a_deadline(serve: Serve) -> None:
     def slow(request: object, context: grpc.ServicerContext) -> Iterator[pb.Visit]:
+        ended = threading.Event()
+        context.add_callback(ended.set)
         yield pb.Visit(visit_id="a", status=pb.Visit.OK)
-        while context.is_active():
-            pass
+        ended.wait(PATIENCE_S)
 
-    stream = serve(Strange(slow)).measure([ITEM], Policy(), deadline_s=0.5)
+    # long enough for the first visit to come, however busy the machine
+    stream = serve(Strange(slow)).measure([ITEM], Policy(), deadline_s=5)
     next(stream)
     with pytest.raises(DeviceLostError, match="no end within"):
         list(stream)
@@ -178,7 +191,7 @@ def test_leaving_a_stream_cancels_it(serve: Serve) -> None:
     client = serve(Strange(endless))
     for _ in client.measure([ITEM], Policy()):
         break
-    client.server.stop(5).wait(5)  # type: ignore[attr-defined]  # waits for calls at work
+    client.server.stop(PATIENCE_S).wait(PATIENCE_S)  # type: ignore[attr-defined]  # waits for calls at work
     assert ended == [True]
 
 
