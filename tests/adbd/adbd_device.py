@@ -15,8 +15,8 @@ __all__ = ["AdbdDevice", "CannotRunError"]
 
 _CELL = Path(__file__).with_name("adbd_cell.py")
 _UNSHARE = ["unshare", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-_START_S = 30.0
-_END_S = 10.0
+_START_S = 120.0
+_END_S = 60.0
 
 
 class CannotRunError(Exception):

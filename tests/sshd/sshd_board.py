@@ -3,6 +3,7 @@
 It listens on loopback and lets one key in. Each connection has a server of its own, which ends with it.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -39,11 +40,17 @@ class SshdBoard:
     folder: Path
     _socket: socket.socket = field(init=False)
     _servers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _serving: threading.Lock = field(default_factory=threading.Lock)  # a server that runs is in the list
 
     @property
     def port(self) -> int:
         """Where it listens."""
         return int(self._socket.getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """How many were made since it was plugged in."""
+        return len(self._servers)
 
     @property
     def options(self) -> list[str]:
@@ -84,16 +91,19 @@ class SshdBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # or accept would not notice
         self._socket.close()
         self.unplug()
         shutil.rmtree(self._authorised)
 
     def unplug(self) -> None:
         """Cut every connection."""
-        for server in self._servers:
-            server.kill()
-            server.wait()
-        self._servers.clear()
+        with self._serving:
+            for server in self._servers:
+                server.kill()
+                server.wait()
+            self._servers.clear()
 
     def _accept(self) -> None:
         while True:
@@ -101,7 +111,7 @@ class SshdBoard:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection, (self.folder / "log").open("ab") as log:
+            with connection, self._serving, (self.folder / "log").open("ab") as log:
                 self._servers.append(
                     subprocess.Popen(self._serve, stdin=connection, stdout=connection, stderr=log)
                 )

@@ -97,7 +97,7 @@ def open_and_be_shot(board: SshdBoard, tunnel: str) -> Path:
     """Open a board in another process, with a tunnel that is used or without, and kill that; return its folder."""
     code = (
         "import socket, time; from chamnet_host.transport.ssh import SshShell; "
-        f"shell = SshShell('127.0.0.1', options={board.options!r}, linger_s=2); "
+        f"shell = SshShell('127.0.0.1', options={board.options!r}, linger_s=4); "  # until the tunnel stands
         f"print(shell._folder, flush=True); {tunnel}; time.sleep(6); shell.run('true'); print('held', flush=True); time.sleep(60)"
     )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -125,7 +125,7 @@ def test_the_connection_of_a_host_that_was_shot_ends(board: SshdBoard, used: boo
         where = f"shell.forward({far.getsockname()[1]}).split(':')"
         tunnel = f"where = {where}; kept = socket.create_connection((where[0], int(where[1])))"
         folder = open_and_be_shot(board, tunnel if used else "pass")
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while (folder / "c").exists():
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
@@ -161,12 +161,10 @@ def test_an_option_is_not_a_host(host: str) -> None:
         SshShell(host)
 
 
-def test_a_command_takes_milliseconds(board: SshdBoard) -> None:
-    """They share a connection: no handshake for each."""
+def test_commands_share_a_connection(board: SshdBoard) -> None:
+    """No handshake for each: they take milliseconds."""
     shell = SshShell("127.0.0.1", options=board.options)
-    began_s = time.monotonic()
     for _ in range(10):
         shell.run("true")
-    assert len(board._servers) == 1
-    assert time.monotonic() - began_s < 10
+    assert board.connections == 1
     shell.close()
