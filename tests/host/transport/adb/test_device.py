@@ -1,4 +1,5 @@
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -178,17 +179,25 @@ def test_a_cable_pulled_in_the_middle_of_a_transfer_is_said(
     device: AdbdDevice, reach, tmp_path: Path, way
 ) -> None:
     shell = reach(device, way)
-    big = tmp_path / "big"
-    with big.open("wb") as file:
-        file.truncate(2 << 30)
-    unplug = threading.Timer(0.5, device.unplug)
+    endless, there = tmp_path / "endless", "/data/local/tmp/big"
+    os.mkfifo(endless)
+    unplug = threading.Thread(target=fill_and_unplug, args=(endless, device.path(there), device))
     unplug.start()
     with pytest.raises(DeviceLostError, match=f"{device.address}: the device went away while writing files"):
-        shell.push([Upload(source=big, target="/data/local/tmp/big")])
+        shell.push([Upload(source=endless, target=there)])
     unplug.join()
     with pytest.raises(DeviceError):
         shell.run("true")
-    device.path("/data/local/tmp/big").unlink(missing_ok=True)
+
+
+def fill_and_unplug(pipe: Path, there: Path, device: AdbdDevice) -> None:
+    """Write to a pipe for as long as somebody reads; unplug a device once some of it is there."""
+    with contextlib.suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+        while not (there.exists() and there.stat().st_size):
+            file.write(bytes(1 << 16))
+        device.unplug()
+        while True:
+            file.write(bytes(1 << 16))
 
 
 @pytest.mark.parametrize("way", WAYS)
