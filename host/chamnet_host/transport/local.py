@@ -21,7 +21,7 @@ __all__ = ["LocalTransport"]
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.02
-_ANSWER_S = 2.0
+_ANSWER_S = 10.0  # nobody is there for long: where none listens, that shows at once
 _END_S = 5.0
 _LAST_CHARS = 2_000
 
@@ -53,7 +53,7 @@ class LocalTransport:
         governor: str = "",
         flags: Sequence[str] = (),
         own: bool = False,
-        start_s: float = 20.0,
+        start_s: float = 60.0,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:

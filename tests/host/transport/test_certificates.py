@@ -19,6 +19,8 @@ from chamnet_host.transport import DirectTransport
 pytest.importorskip("cryptography")
 from chamnet_host.transport.certificates import check_dates, make_certificates
 
+PATIENCE_S = 60.0  # for what takes no time on an idle machine
+
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
@@ -46,7 +48,7 @@ class TestDirectTransportWithCertificates(TransportContract):
 
 def test_a_call_without_certificates_gets_nowhere(agent: RunningAgent) -> None:
     with (
-        DeviceClient(agent.endpoint.address, agent.token, tls=None, timeout_s=5) as client,
+        DeviceClient(agent.endpoint.address, agent.token, tls=None, timeout_s=PATIENCE_S) as client,
         pytest.raises(DeviceUnreachableError),
     ):
         client.describe()
@@ -59,7 +61,7 @@ def test_another_hosts_certificate_is_refused(
     (tmp_path / "others/host/agent.crt").write_bytes((certificates / "host/agent.crt").read_bytes())
     with (
         DeviceClient(
-            agent.endpoint.address, agent.token, timeout_s=5, tls=tmp_path / "others/host"
+            agent.endpoint.address, agent.token, timeout_s=PATIENCE_S, tls=tmp_path / "others/host"
         ) as client,
         pytest.raises(DeviceUnreachableError),
     ):
@@ -81,7 +83,9 @@ def test_an_agent_that_is_not_the_pinned_one_is_not_told_the_token(
     port = server.add_secure_port("127.0.0.1:0", server_credentials(tmp_path / "others/agent"))
     server.start()
     with (
-        DeviceClient(f"127.0.0.1:{port}", agent.token, timeout_s=5, tls=certificates / "host") as client,
+        DeviceClient(
+            f"127.0.0.1:{port}", agent.token, timeout_s=PATIENCE_S, tls=certificates / "host"
+        ) as client,
         pytest.raises(DeviceUnreachableError, match=r"(?i)certificate|handshake"),
     ):
         client.describe()
@@ -91,7 +95,9 @@ def test_an_agent_that_is_not_the_pinned_one_is_not_told_the_token(
 
 def test_the_token_is_asked_for_as_well(agent: RunningAgent, certificates: Path) -> None:
     with (
-        DeviceClient(agent.endpoint.address, "wrong", timeout_s=5, tls=certificates / "host") as client,
+        DeviceClient(
+            agent.endpoint.address, "wrong", timeout_s=PATIENCE_S, tls=certificates / "host"
+        ) as client,
         pytest.raises(TokenError),
     ):
         client.describe()
