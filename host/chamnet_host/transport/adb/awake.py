@@ -17,8 +17,13 @@ _ALWAYS = 7  # by a charger, USB or a pad: bits of Android's BatteryManager
 _BEFORE = f"{WRITABLE}/stay_on"
 _SET_BACK = f'read -r before <{_BEFORE} && settings put global {_SETTING} "$before"'
 _RUNS = f"kill -0 $(cat {PID}) 2>/dev/null"
-# An agent that comes before the screen is set back has a shell of its own, which needs the file.
-_WATCH = f"while {_RUNS}; do sleep 1; done; {_SET_BACK} && ! {_RUNS} && rm -f {_BEFORE}"
+# An agent that comes while the screen is set back has found it kept on, or not, and has a shell of its own: after either,
+# the last to end sets it back.
+_WATCH = (
+    f"read -r before <{_BEFORE} || exit; while :; do while {_RUNS}; do sleep 1; done;"
+    f' settings put global {_SETTING} "$before"; {_RUNS} || break; settings put global {_SETTING} {_ALWAYS}; done;'
+    f" rm -f {_BEFORE}"
+)
 
 
 def keep_awake(shell: DeviceShell, folder: str) -> None:

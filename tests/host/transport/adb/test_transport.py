@@ -344,7 +344,7 @@ def test_last_words_are_the_agents(make: Maker) -> None:
 
 SETTINGS = """\
 #!/system/bin/sh
-case $1 in get) cat /stubs/$3 ;; put) echo $4 >/stubs/$3 ;; esac
+case $1 in get) cat /stubs/$3 ;; put) echo $4 >/stubs/$3.new && mv /stubs/$3.new /stubs/$3 ;; esac
 """
 
 
@@ -435,6 +435,29 @@ def test_a_phone_stays_awake_for_the_agent_that_comes_next(
     second.open()  # before the first one's end was noticed, or after
     time.sleep(3)
     assert stays_on.read_text() == "7\n"
+    second.close()
+    assert becomes(stays_on, "2")
+
+
+def test_a_phone_that_is_set_back_late_stays_awake_for_the_agent_that_came_meanwhile(
+    make: Maker, phone: AdbdDevice, stays_on: Path
+) -> None:
+    late, go, done = (phone.path(f"/stubs/{name}") for name in ("late", "go", "done"))
+    waits = "touch /stubs/late; until [ -e /stubs/go ]; do sleep 0.1; done"
+    phone.path("/system/bin/settings").write_text(
+        SETTINGS.replace("case", f'if [ "$1 $4" = "put 2" ]; then {waits}; fi\ncase', 1)
+        + "touch /stubs/done\n"
+    )
+    first, second = make(), make()
+    first.open()
+    first.close()
+    wait_until(late.exists)  # its end was noticed
+    second.open()
+    assert stays_on.read_text() == "7\n"
+    done.unlink()
+    go.touch()
+    wait_until(done.exists)
+    assert becomes(stays_on, "7")
     second.close()
     assert becomes(stays_on, "2")
 
