@@ -1,8 +1,11 @@
 """Bundles built: packages and wheels fetched, put together, compiled, summed up."""
 
+import fcntl
 import importlib.util
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,7 +74,7 @@ def build(
     progress: Progress = lambda _done, _total, _remark: None,
     builder_magic: bytes = importlib.util.MAGIC_NUMBER,
 ) -> Built:
-    """Build a bundle, unless it is there, whole and made of the same.
+    """Build a bundle, unless it is there, whole and made of the same; one after the other in a place.
 
     Args:
         recipe: Which one.
@@ -90,8 +93,12 @@ def build(
         return Built(folder=folder, manifest=there, fresh=False)
     _check_replaceable(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".bundle-", dir=folder.parent, ignore_cleanup_errors=True) as scratch:
+        with (
+            _alone(folder),
+            TemporaryDirectory(prefix=".bundle-", dir=folder.parent, ignore_cleanup_errors=True) as scratch,
+        ):
+            if not refresh and (there := _there(folder, inputs)):  # somebody else has built it meanwhile
+                return Built(folder=folder, manifest=there, fresh=False)
             made = Path(scratch) / "bundle"
             manifest = _make(recipe, made, sources, inputs, builder_magic, progress)
             if folder.exists():
@@ -100,6 +107,18 @@ def build(
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return Built(folder=folder, manifest=manifest, fresh=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else builds there or beside it, and keep others waiting meanwhile."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def _there(folder: Path, inputs: str) -> Manifest | None:

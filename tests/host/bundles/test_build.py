@@ -1,10 +1,13 @@
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from machine_bundle import make_bundle, summed_up
 
 from chamnet.errors import BundleError, ConfigError
 from chamnet_host.bundles.archive import write_archive
-from chamnet_host.bundles.build import Sources, build
+from chamnet_host.bundles.build import Built, Sources, build
 from chamnet_host.bundles.manifest import Manifest
 from chamnet_host.bundles.recipe import Recipe, our_files
 
@@ -110,6 +113,23 @@ def test_building_again_does_nothing_and_asks_nobody(sources: Sources, mirror: A
     again = build(PHONE, tmp_path / "out", sources, progress=lambda _done, _all, remark: said.append(remark))
     assert (first.fresh, again.fresh, said) == (True, False, [])
     assert again.manifest == first.manifest
+
+
+def test_of_two_that_build_at_once_one_builds(sources: Sources, tmp_path: Path) -> None:
+    both = threading.Barrier(2)
+
+    def build_one(_number: int) -> Built:
+        return build(PHONE, tmp_path / "out", sources, progress=lambda done, _all, _remark: began(done))
+
+    def began(done: int) -> None:
+        if not done and not both.broken:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)  # nobody else comes, unless both build
+
+    with ThreadPoolExecutor(2) as pool:
+        built = list(pool.map(build_one, range(2)))
+    assert sorted(each.fresh for each in built) == [False, True]
+    assert built[0].manifest == built[1].manifest
 
 
 def test_a_damaged_bundle_is_built_again(sources: Sources, tmp_path: Path) -> None:
