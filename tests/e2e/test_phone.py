@@ -48,7 +48,7 @@ def profiling(phone_env: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
 def test_a_pulled_cable_costs_nothing_that_is_stored(
     profiling: subprocess.Popen[str], phone_env: dict[str, str], device: AdbdDevice, tmp_path: Path
 ) -> None:
-    wait_for(lambda: len(stored(tmp_path)) > 40, 150)
+    wait_for(lambda: len(stored(tmp_path)) > 40, 400)
     device.unplug()
     before = stored(tmp_path)
     time.sleep(2)  # long enough to be noticed
