@@ -8,6 +8,7 @@ import pytest
 from adbd_fixtures import AdbServer, DeviceStarter
 from machine_bundle import binds, make_bundle, summed_up
 
+from chamnet_agent import sysinfo
 from chamnet_host.bundles.downloads import default_cache
 from chamnet_host.bundles.recipe import Recipe
 from chamnet_host.measuring.campaign import Tally
@@ -52,7 +53,8 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adb_server: AdbSer
     (bundle / "plugin/chamnet_fake_backend.py").write_text(BACKEND)
     summed_up(bundle)
     (tmp_path / "phone.toml").write_text(
-        "transport = 'adb'\nbundle = 'android-x86_64'\nbackend = 'fake'\ncores = '0'\npatience_s = 2\n"
+        "transport = 'adb'\nbundle = 'android-x86_64'\nbackend = 'fake'\npatience_s = 2\n"
+        f"cores = '{sysinfo.usable_cores()[0]}'\n"
     )
     return tmp_path
 

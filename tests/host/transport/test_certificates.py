@@ -9,6 +9,7 @@ import pytest
 
 from chamnet.errors import ConfigError, DeviceUnreachableError, TokenError
 from chamnet.wire.tls import AGENT_NAME, channel_credentials, server_credentials
+from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import RunningAgent, running
 from chamnet_host.app import run
@@ -31,7 +32,10 @@ def certificates(tmp_path: Path) -> Path:
 @pytest.fixture
 def agent(tmp_path: Path, certificates: Path) -> Iterator[RunningAgent]:
     config = AgentConfig(
-        state_dir=tmp_path / "chamnet-agent", backend="onnxruntime", cores=(0,), tls=certificates / "agent"
+        state_dir=tmp_path / "chamnet-agent",
+        backend="onnxruntime",
+        cores=sysinfo.usable_cores()[:1],
+        tls=certificates / "agent",
     )
     with running(config) as serving:
         yield serving
@@ -116,7 +120,10 @@ def test_certificates_that_have_ended_say_so(tmp_path: Path) -> None:
 def test_an_agent_refuses_a_host_whose_certificate_has_ended(tmp_path: Path) -> None:
     make_certificates(tmp_path / "old", days=30, now=datetime.now(UTC) - timedelta(days=31))
     config = AgentConfig(
-        state_dir=tmp_path / "agent", backend="onnxruntime", cores=(0,), tls=tmp_path / "old/agent"
+        state_dir=tmp_path / "agent",
+        backend="onnxruntime",
+        cores=sysinfo.usable_cores()[:1],
+        tls=tmp_path / "old/agent",
     )
     with running(config) as serving:
         options = [("grpc.ssl_target_name_override", AGENT_NAME)]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from chamnet.errors import ConfigError, DeviceUnreachableError, TokenError
+from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import RunningAgent, running
 from chamnet_host.testing import TransportContract
@@ -13,7 +14,9 @@ from chamnet_host.transport import DirectTransport
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[RunningAgent]:
-    config = AgentConfig(state_dir=tmp_path / "chamnet-agent", backend="onnxruntime", cores=(0,))
+    config = AgentConfig(
+        state_dir=tmp_path / "chamnet-agent", backend="onnxruntime", cores=sysinfo.usable_cores()[:1]
+    )
     with running(config) as serving:
         yield serving
 

@@ -12,6 +12,7 @@ import pytest
 
 from chamnet.errors import ConfigError, DeviceBusyError, DeviceUnreachableError
 from chamnet.wire.endpoint import Endpoint
+from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import running
 from chamnet_host.client import DeviceClient
@@ -42,14 +43,16 @@ class TestAgentThatRunsAlready(TransportContract):
 
     @pytest.fixture
     def transport(self, tmp_path: Path) -> Iterator[LocalTransport]:
-        config = AgentConfig(state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=(0,))
+        config = AgentConfig(
+            state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=sysinfo.usable_cores()[:1]
+        )
         with running(config):
             yield LocalTransport(environ=environ(tmp_path))
 
 
 def test_an_agent_that_was_shot_is_not_waited_for(tmp_path: Path, transport: LocalTransport) -> None:
     stale = tmp_path / "xdg/chamnet-agent"
-    with running(AgentConfig(state_dir=stale, backend="onnxruntime", cores=(0,))):
+    with running(AgentConfig(state_dir=stale, backend="onnxruntime", cores=sysinfo.usable_cores()[:1])):
         kept = (stale / "agent.json").read_text(), (stale / "token").read_text()
     (stale / "agent.json").write_text(kept[0])
     (stale / "token").write_text(kept[1])
@@ -58,9 +61,11 @@ def test_an_agent_that_was_shot_is_not_waited_for(tmp_path: Path, transport: Loc
 
 
 def test_other_settings_than_the_running_agents_are_refused(tmp_path: Path) -> None:
-    config = AgentConfig(state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=(0,))
+    config = AgentConfig(
+        state_dir=tmp_path / "xdg/chamnet-agent", backend="onnxruntime", cores=sysinfo.usable_cores()[:1]
+    )
     with running(config) as shared:
-        other = LocalTransport(cores="0", environ=environ(tmp_path))
+        other = LocalTransport(cores=str(sysinfo.usable_cores()[0]), environ=environ(tmp_path))
         with pytest.raises(
             DeviceBusyError, match=f"end it first, or measure with it: --target {shared.endpoint.address}"
         ):

@@ -13,6 +13,7 @@ from machine_bundle import make_bundle
 from sshd_board import CannotFetchError, SshdBoard
 
 from chamnet.errors import ChamNetError, ConfigError
+from chamnet_agent import sysinfo
 from chamnet_agent.testing import Script
 from chamnet_host.bundles.downloads import default_cache
 from chamnet_host.bundles.manifest import WRITABLE
@@ -51,7 +52,7 @@ def make(tmp_path: Path, certificates: Path) -> Iterator[Maker]:
         def make() -> SshTransport:
             transport = SshTransport(
                 "127.0.0.1", bundle, options=board.options, folder=str(tmp_path / "deployed"), backend="fake",
-                cores="0", networked=Networked(address, certificates),
+                cores=str(sysinfo.usable_cores()[0]), networked=Networked(address, certificates),
             )  # fmt: skip
             stack.callback(transport.close)
             return transport

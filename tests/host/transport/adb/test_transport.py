@@ -18,6 +18,7 @@ from machine_bundle import binds, make_bundle, summed_up
 
 from chamnet.errors import BundleError, ConfigError, DeviceBusyError, DeviceUnreachableError
 from chamnet.records import Item, Policy
+from chamnet_agent import sysinfo
 from chamnet_agent.testing import Script
 from chamnet_host.app import run
 from chamnet_host.client import DeviceClient
@@ -28,6 +29,7 @@ from chamnet_host.transport.base import Connection
 
 FOLDER = "/data/local/tmp/chamnet"
 UNIT = "conv:f32:1x8x16x16:o16:k3:relu"
+CORE = str(sysinfo.usable_cores()[0])
 PATIENCE_S = 90.0  # for what takes a second on an idle machine
 # A lease longer than a busy machine takes from an agent's start to its first call; the log says how it ended.
 LEASED: dict[str, Any] = {"lease_s": 5, "flags": ("--verbose",)}
@@ -52,7 +54,7 @@ def make(phone: AdbdDevice, bundle: Path, environ: dict[str, str]) -> Iterator[M
     with ExitStack() as stack:
 
         def make(**settings) -> AdbTransport:
-            settings = {"way": "direct", "backend": "fake", "cores": "0", **settings}
+            settings = {"way": "direct", "backend": "fake", "cores": CORE, **settings}
             transport = AdbTransport(bundle, serial=phone.address, environ=environ, **settings)
             stack.callback(transport.close)
             return transport
@@ -79,7 +81,7 @@ class TestWithKey(TransportContract):
     ) -> AdbTransport:
         phone = start_device(auth=True, binds=binds())
         phone.authorise(adb_server.public_key)
-        return AdbTransport(bundle, serial=phone.address, environ=environ, backend="fake", cores="0")
+        return AdbTransport(bundle, serial=phone.address, environ=environ, backend="fake", cores=CORE)
 
 
 def agents_on(phone: AdbdDevice) -> set[int]:
@@ -157,7 +159,7 @@ def test_its_files_are_for_nobody_else(make: Maker, phone: AdbdDevice) -> None:
 
 def shoot_host(bundle: Path, phone: AdbdDevice, environ: dict[str, str], **settings) -> Connection:
     """Open a transport in another process, and kill that; return what it had reached."""
-    settings = {"way": "direct", "backend": "fake", "cores": "0", **settings}
+    settings = {"way": "direct", "backend": "fake", "cores": CORE, **settings}
     code = (
         "import pathlib, time; from chamnet_host.transport.adb.transport import AdbTransport; "
         f"AdbTransport(pathlib.Path({str(bundle)!r}), serial={phone.address!r}, **{settings!r}).open(); "
