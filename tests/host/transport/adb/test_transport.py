@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -104,6 +105,13 @@ def wait_until(comes_true: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+def is_called(pid: int, phone: AdbdDevice) -> bool:
+    """Return whether a host is connected to the agent that a process out here is."""
+    port = json.loads(phone.path(f"{FOLDER}/var/agent/agent.json").read_text())["port"]
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
 def written(file: Path) -> bool:
     return file.exists() and bool(file.read_text())
 
@@ -179,6 +187,7 @@ def test_the_agent_of_a_host_that_was_shot_is_replaced(
 ) -> None:
     shoot_host(bundle, phone, environ)
     (stale,) = agents_on(phone)
+    wait_until(lambda: not is_called(stale, phone))  # the phone has noticed
     (bundle / "data/added").write_text("another bundle now\n")
     summed_up(bundle)
     transport = make()
