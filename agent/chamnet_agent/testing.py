@@ -4,6 +4,7 @@ import itertools
 import mmap
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,10 @@ from chamnet.records import Component
 from chamnet.units import Unit
 from chamnet_agent.backends.base import Backend, Workload
 
-__all__ = ["BackendContract", "FakeBackend", "Script", "install_fake_backend", "shared_float"]
+__all__ = ["BackendContract", "FakeBackend", "Script", "Spent", "install_fake_backend"]
 
 _HANG_S = 3_600.0
+_KEPT_RUNS = 1 << 16  # a minute of runs of 1 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Script:
         hanging: File that is made when something hangs, by which a test knows; empty for none.
         takes_bytes: Memory that its runs take and write to; none where it is not named.
         spends_uj: Energy that a run of a unit spends above idling; nothing where it is not named.
-        spent: File of one float64 that what is spent is added to, in µJ, for a simulated meter; empty for none.
+        spent: File of a `Spent`, for a simulated meter; empty for none.
         says: What it prints to stdout while it builds, as runtimes do.
     """
 
@@ -112,7 +114,7 @@ class FakeModel:
         self, names: set[str], script: Script, spend: Callable[[int], None], *, spends_uj: float = 0.0
     ) -> None:
         self._spends_uj = spends_uj
-        self._spent = shared_float(Path(script.spent)) if script.spent else None
+        self._spent = Spent(Path(script.spent)) if script.spent and spends_uj else None
         self._aborts = bool(names & script.aborts)
         self._hangs = bool(names & script.hangs)
         self._hanging = Path(script.hanging) if script.hanging else None
@@ -132,13 +134,50 @@ class FakeModel:
         bytearray(self._bytes)
         self._spend(next(self._takes_ns))
         if self._spent is not None:
-            self._spent[0] += self._spends_uj
+            self._spent.add(self._spends_uj)
 
 
-def shared_float(path: Path) -> "memoryview[float]":
-    """Return a float64 that every process sees which asks for the same file."""
-    with path.open("r+b") as file:
-        return memoryview(mmap.mmap(file.fileno(), 8)).cast("d")
+class Spent:
+    """What runs have spent, and when: one process adds to a file, all see it, however late they look.
+
+    Args:
+        path: Of the file; made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        size = 8 * (
+            1 + 2 * _KEPT_RUNS
+        )  # how many runs there were, then the time of each and what was spent until then
+        with path.open("a+b") as file:
+            file.truncate(size)
+            shared = memoryview(mmap.mmap(file.fileno(), size))
+        self._times_ns, self._totals_uj = shared.cast("q"), shared.cast("d")
+
+    def add(self, spent_uj: float) -> None:
+        """Note that a run has ended now and spent so much."""
+        runs = self._times_ns[0]
+        place, total_uj = self._place(runs), self._totals_uj[self._place(runs - 1) + 1] if runs else 0.0
+        self._times_ns[place], self._totals_uj[place + 1] = time.monotonic_ns(), total_uj + spent_uj
+        self._times_ns[0] = runs + 1  # last: who reads it sees whole runs only
+
+    def until_uj(self, t_ns: int) -> float:
+        """Return what the runs have spent that had ended by then.
+
+        Raises:
+            ValueError: Too many runs have ended since.
+        """
+        runs = self._times_ns[0]
+        kept = range(max(runs - _KEPT_RUNS, 0), runs)
+        ended = bisect_right(kept, t_ns, key=lambda run: self._times_ns[self._place(run)])
+        if ended == 0:
+            if kept.start:
+                raise ValueError(f"runs that had ended by {t_ns} ns were forgotten")
+            return 0.0
+        return self._totals_uj[self._place(kept[ended - 1]) + 1]
+
+    @staticmethod
+    def _place(run: int) -> int:
+        return 1 + 2 * (run % _KEPT_RUNS)
 
 
 def install_fake_backend(folder: Path, script: Script) -> None:

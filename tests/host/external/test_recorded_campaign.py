@@ -27,24 +27,31 @@ from tests.host.external.simulated import CONV, SPENDS_UJ, SimulatedPower
 LATE_S = 0.06
 PLATFORM = make_platform()
 RUNS = 2  # each tries a window three times
+RUNS_OFF = 6  # at both ends of a window together; a busy machine runs so few that they count
+ROWS = 10  # that tell the time between them
 
 
 @contextmanager
 def recorder(file: Path, spent: Path) -> Iterator[None]:
     """Write the simulated power, as an external recorder does, a little late."""
-    stop, power = threading.Event(), SimulatedPower(spent, SystemClock())
+    stop, begun, power = threading.Event(), threading.Event(), SimulatedPower(spent, SystemClock())
 
     def record() -> None:
         with file.open("w") as rows:
             rows.write("time_s,power_w\n")
+            written = 0
             while not stop.wait(0.02):
-                middle_ns, power_w = power.since_last()
-                rows.write(f"{middle_ns / 1e9 + LATE_S:.6f},{power_w:.4f}\n")
+                points = power.since_last()
+                rows.writelines(
+                    f"{middle_ns / 1e9 + LATE_S:.6f},{power_w:.4f}\n" for middle_ns, power_w in points
+                )
                 rows.flush()
+                if (written := written + len(points)) >= ROWS:
+                    begun.set()
 
     thread = threading.Thread(target=record, daemon=True)
     thread.start()
-    stop.wait(0.2)  # the host wants to see that it is written
+    assert begun.wait(60)  # the host wants to see that it is written
     try:
         yield
     finally:
@@ -60,7 +67,7 @@ def test_a_recording_completes_what_a_campaign_measures(
         yield client
 
     file = tmp_path / "power.csv"
-    policy = EnergyPolicy(meter=f"recording:{file}", window_s=0.6, idle_s=0.6, guard_s=0.08)
+    policy = EnergyPolicy(meter=f"recording:{file}", window_s=0.6, idle_s=1.0, guard_s=0.12)
     with recorder(file, spent), Store.open(tmp_path / "s.db") as store:
         meter = find_host_meter(policy.meter)
         batch = EnergyBatch(policy=EnergyPolicy(meter=meter.name), units=(Unit.parse(CONV),))
@@ -75,7 +82,7 @@ def test_a_recording_completes_what_a_campaign_measures(
     assert ok.spans is None
     assert ok.energy is not None
     assert (ok.energy.meter, ok.energy.rails) == ("recording", ("power",))
-    assert ok.energy.net_mj == pytest.approx(SPENDS_UJ[CONV] / 1e3, rel=0.03)
+    assert ok.energy.net_mj == pytest.approx(SPENDS_UJ[CONV] / 1e3, rel=max(0.03, RUNS_OFF / ok.energy.calls))
     assert "energy by recording, read by this machine" in announcement(plan)
 
 
@@ -92,7 +99,7 @@ def test_networks_are_verified_by_a_recording_and_stored_as_no_latency(
         f"transport = 'direct'\naddress = '{endpoint.address}'\ntoken_file = '{endpoint.token_file}'\n"
     )
     file = tmp_path / "power.csv"
-    policy = EnergyPolicy(meter=f"recording:{file}", window_s=0.6, idle_s=0.6, guard_s=0.08)
+    policy = EnergyPolicy(meter=f"recording:{file}", window_s=0.6, idle_s=0.6, guard_s=0.12)
     with (
         recorder(file, spent),
         Session.open(tmp_path / "s.db", target="board", profiles=tmp_path) as session,

@@ -21,14 +21,15 @@ from chamnet_host.external.clocks import offset_of
 from chamnet_host.external.witness import Witness
 from tests.host.external.simulated import CONV, IDLE_W, POINT, SPENDS_UJ, SPIN_W, SimulatedPower
 
-TIMES = EnergyTimes(window_s=0.7, idle_s=0.7, guard_s=0.08)
-SHORT = EnergyTimes(window_s=0.3, idle_s=0.3, guard_s=0.05)
+TIMES = EnergyTimes(window_s=0.7, idle_s=1.0, guard_s=0.12)
+SHORT = EnergyTimes(window_s=0.3, idle_s=0.3, guard_s=0.12)
 AHEAD_S, LATE_S, FAST = (
     3.7,
     0.09,
     300e-6,
 )  # the host's clock, what its meter says late, by a clock that is too fast
-TRIES = 4  # of a window: a busy machine reads its simulated meter late, and then no energy is told
+RUNS_OFF = 6  # at both ends of a window together; a busy machine runs so few that they count
+TRIES = 4  # of a window: on a busy machine a visit comes late, and is taken for one that a sleeping device slept through
 
 
 class HostClock(SystemClock):
@@ -57,12 +58,14 @@ class Monitor:
         return Component(name="simulated")
 
     def read(self) -> Sequence[Reading]:
-        middle_ns, power_w = self._power.since_last()
-        told_ns = self._began_ns + round((middle_ns - self._began_ns) * (1 + FAST) + LATE_S * 1e9)
-        return (Reading((power_w,), t_ns=told_ns, stamp=told_ns),)
+        return [self._told(*point) for point in self._power.since_last()]
 
     def close(self) -> None:
         pass
+
+    def _told(self, middle_ns: int, power_w: float) -> Reading:
+        told_ns = self._began_ns + round((middle_ns - self._began_ns) * (1 + FAST) + LATE_S * 1e9)
+        return Reading((power_w,), t_ns=told_ns, stamp=told_ns)
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def test_the_energy_of_a_run_is_what_it_spends(client: DeviceClient, spent: Path
         assert visits[key].status == "ok", visits[key].message
         energy = visits[key].energy
         assert energy is not None
-        assert energy.net_mj == pytest.approx(SPENDS_UJ[key] / 1e3, rel=0.025)
+        assert energy.net_mj == pytest.approx(SPENDS_UJ[key] / 1e3, rel=max(0.025, RUNS_OFF / energy.calls))
         assert energy.idle_w == pytest.approx(IDLE_W, rel=0.03)
         assert energy.spin_w == pytest.approx(IDLE_W + SPIN_W, rel=0.1)
         assert (energy.meter, energy.rails) == ("simulated", ("main",))
