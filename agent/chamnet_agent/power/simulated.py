@@ -309,8 +309,9 @@ class SimulatedDevice:
         self._thread.join(_JOIN_S)
 
     def lag_s(self, layout: Layout, start_ns: int, end_ns: int) -> float:
-        """Return how old a sensor's files became between two times; more than its period where it came too late."""
-        writes = list(self._writes[self._layouts.index(layout)])
+        """Return how old a sensor's files became between two times; more than its period where it came too late, or is still awaited."""
+        now_ns = self._clock.now_ns()
+        writes = [*self._writes[self._layouts.index(layout)], (now_ns, now_ns)]
         ages_ns = [
             written_ns - true_ns
             for (true_ns, _), (_, written_ns) in pairwise(writes)
