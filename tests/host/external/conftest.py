@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chamnet.testing import FakeClock
 from chamnet_agent.server import RunningAgent
 from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
@@ -31,6 +32,9 @@ class Usb:
     sampling: bool = True  # a run that was killed has left it so
     unplugged: bool = False
     late_s: Callable[[int], float] = lambda batch: 0.0
+    clock: FakeClock = field(
+        default_factory=FakeClock
+    )  # of what is sampled, which passes as fast as it is collected
     done: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -66,7 +70,7 @@ class Monitor:
 
 
 class SampleEngine:
-    """Gives samples at the pace of the monitor; those that nobody collects wait."""
+    """Gives samples, by the clock of the monitor; those that nobody collects wait."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._usb, self.dropped, self._batches = monitor.usb, 0, 0
@@ -80,7 +84,7 @@ class SampleEngine:
 
     def periodicStartSampling(self, cal_time_ms: int = 1250) -> Any:
         self._usb.sampling = True
-        self._sampled_s = time.monotonic()
+        self._sampled_s = self._usb.clock.now_ns() / 1e9
         return [[]] * 6
 
     def periodicCollectSamples(self, samples: int = 100) -> list[list[float]]:
@@ -89,7 +93,9 @@ class SampleEngine:
             sys.stdout.write("Main Current: 500.0\n")
         start_s, self._sampled_s = self._sampled_s, self._sampled_s + samples / HZ
         self._batches += 1
-        time.sleep(max(self._sampled_s - time.monotonic(), 0) + self._usb.late_s(self._batches))
+        waits_s = max(self._sampled_s - self._usb.clock.now_ns() / 1e9, 0)
+        self._usb.clock.sleep_s(waits_s + self._usb.late_s(self._batches))
+        time.sleep(0.01)  # it is collected as long as it is open
         if self._usb.unplugged:
             raise OSError(19, "No such device (it may have been disconnected)")
         current_ma = [self._usb.current_ma(start_s + i / HZ) for i in range(samples)]

@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 
 def recorded_w(usb: "Usb", *windows_s: tuple[float, float]) -> list[float]:
-    """Return the mean power in windows, by seconds since it is recorded; the current doubles after half a second."""
-    clock = SystemClock()
-    with Recorder(open_meter("monsoon", clock=clock), clock=clock) as recorder:
-        start_ns = clock.now_ns()
-        usb.current_ma = lambda t_s: 500.0 if t_s < start_ns / 1e9 + 0.5 else 1_000.0
-        ends_ns = [tuple(start_ns + round(each * 1e9) for each in window) for window in windows_s]
-        recorder.settle(max(end for _, end in ends_ns), timeout_s=20)
-        return [recorder.power_w("main", start, end).mean_w for start, end in ends_ns]
+    """Return the mean power in windows, by seconds since it is sampled; the current doubles after half a second."""
+    usb.current_ma = lambda t_s: 500.0 if t_s < 0.5 else 1_000.0
+    with Recorder(open_meter("monsoon", clock=usb.clock), clock=usb.clock) as recorder:
+        windows_ns = [(round(start_s * 1e9), round(end_s * 1e9)) for start_s, end_s in windows_s]
+        recorder.settle(max(end_ns for _, end_ns in windows_ns), timeout_s=60)
+        return [recorder.power_w("main", *window_ns).mean_w for window_ns in windows_ns]
 
 
 def test_power_is_current_times_voltage_at_its_time(usb: "Usb") -> None:
@@ -59,7 +57,7 @@ def test_the_white_model_is_driven_as_what_it_is(usb: "Usb") -> None:
 
 
 def read_on(meter: HostMeter) -> None:
-    for _ in range(500):
+    for _ in range(6_000):
         meter.read()
         time.sleep(0.01)
 
