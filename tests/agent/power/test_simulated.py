@@ -1,6 +1,7 @@
 """Energy that is known, told from the files that sensors would make of it in real time."""
 
 import random
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -170,6 +171,33 @@ def test_a_phone_that_is_plugged_in_meanwhile_is_noticed(
             # Charger and battery say so one after the other, and either is enough.
             with pytest.raises(MeterError, match=r"(is 'charging'|usb is connected).*unplug it"):
                 ask()
+
+
+class Stuck:
+    """A sensor whose second update does not come before it is let go."""
+
+    period_s = 0.01
+
+    def __init__(self) -> None:
+        self.let_go, self._updated = threading.Event(), False
+
+    def create(self, root: Path) -> None:
+        pass
+
+    def write(self, root: Path, now_ns: int) -> None:
+        if self._updated:
+            self.let_go.wait(NOTICED_S)
+        self._updated = True
+
+
+def test_a_sensor_whose_update_is_awaited_lags(tmp_path: Path) -> None:
+    clock, layout = SystemClock(), Stuck()
+    with SimulatedDevice(tmp_path, [layout], clock=clock) as device:
+        begin_ns = clock.now_ns()
+        clock.sleep_s(0.05)
+        lag_s = device.lag_s(layout, begin_ns, clock.now_ns())
+        layout.let_go.set()
+    assert lag_s >= 0.05
 
 
 def test_a_simulated_device_says_that_it_is_one(tmp_path: Path) -> None:
