@@ -12,7 +12,7 @@ from chamnet.lut import Store
 from chamnet.records import Visit
 from chamnet.testing import make_platform
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SPACE = ("--space", synthetic.TINY)
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Ask = Callable[..., Any]
