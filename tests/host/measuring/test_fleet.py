@@ -3,17 +3,25 @@
 import json
 import os
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chamnet.errors import ConfigError, DeviceError, DeviceUnreachableError
+from chamnet.lut import Platform, Request
+from chamnet.records import Visit
 from chamnet_agent.testing import Script, install_fake_backend
+from chamnet_host import session as session_module
 from chamnet_host.app import run
+from chamnet_host.client import DeviceClient
 from chamnet_host.measuring.campaign import Tally
+from chamnet_host.measuring.fleet import Member
+from chamnet_host.measuring.lanes import Lane, measure
 from chamnet_host.session import Session
 from chamnet_host.transport.local import LocalTransport
 
@@ -84,15 +92,37 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Ta
     bench = made_bench(tmp_path_factory.mktemp("shared"))
     try:
         first, second = bench.start(), bench.start()
-
-        def kill(tally: Tally) -> None:
-            if tally.shares[second].stored >= 40:
-                bench.running[second].close()
-
+        with pytest.MonkeyPatch.context() as patch, bench.session() as session:
+            kill_in_the_middle(patch, bench, second)
+            tally = session.profile(serials=[first, second])
         with bench.session() as session:
-            yield bench, session.profile(serials=[first, second], progress=kill), first, second
+            yield bench, tally, first, second
     finally:
         bench.close()
+
+
+def kill_in_the_middle(patch: pytest.MonkeyPatch, bench: Bench, victim: str) -> None:
+    """Have an agent killed after 40 visits; the other one leaves it work until then, whichever is faster."""
+    killed = threading.Event()
+    made_by = Counter[str]()
+    make_lane = session_module._lane
+
+    def lane_of(member: Member, platform: Platform, strict: bool) -> Lane:
+        lane = make_lane(member, platform, strict)
+
+        def measured(client: DeviceClient, request: Request, backend: str) -> Iterator[Visit]:
+            for visit in measure(client, request, backend):
+                yield visit
+                made_by[lane.serial] += 1
+                if lane.serial == victim and made_by[victim] == 40:
+                    bench.running[victim].close()
+                    killed.set()
+                elif lane.serial != victim and made_by[lane.serial] >= 100:
+                    assert killed.wait(120)
+
+        return replace(lane, measure=measured)
+
+    patch.setattr(session_module, "_lane", lane_of)
 
 
 def stored(session: Session) -> list[tuple[str, str]]:
