@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -55,6 +56,13 @@ class Job:
     def kept_in(self, folder: Path) -> Self:
         """Return the job with a checkpoint of its own in a folder."""
         return replace(self, checkpoint=folder / f"{self.key}.pt")
+
+    def forget(self) -> None:
+        """Remove the checkpoint, and what processes that were killed left of writing it."""
+        if self.checkpoint is not None:
+            parts = self.checkpoint.parent.glob(f"{escape(self.checkpoint.name)}.*.part")
+            for path in (self.checkpoint, *parts):
+                path.unlink(missing_ok=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` reads it back."""

@@ -331,15 +331,16 @@ def _mixed(seed: int, purpose: str) -> int:
 
 def _write(held: dict[str, Any], path: Path) -> None:
     """Write a file at once or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # `Job.forget` knows the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             torch.save(held, file)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)  # Ctrl-C may come half-way
 
 
 @contextmanager

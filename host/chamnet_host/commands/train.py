@@ -94,8 +94,7 @@ def train(
             source="train",
         )
         stored = _store(TrainingLog(store), training)
-    if job.checkpoint is not None:
-        job.checkpoint.unlink(missing_ok=True)
+    job.forget()
     if outcome.top1 is None:
         raise ChamNetError(_advice(job, chosen.name, outcome))
     _report(job, training, outcome, stored, as_json=as_json)

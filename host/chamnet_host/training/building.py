@@ -241,8 +241,7 @@ class Build:
         )
         self._log.append([training])
         self._done.append(training)
-        if job.checkpoint is not None:
-            job.checkpoint.unlink(missing_ok=True)
+        job.forget()
 
     def _learn(self) -> None:
         """Take in what is stored: all numbers of the model are fitted once a batch, its data at any time."""

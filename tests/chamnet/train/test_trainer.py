@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -101,6 +102,28 @@ def test_the_checkpoint_of_another_training_is_left_alone(tmp_path: Path) -> Non
     seen: list[int] = []
     train(replace(JOB, seed=5, checkpoint=path), progress=lambda epoch, epochs, loss: seen.append(epoch))
     assert seen == [1, 2, 3]
+
+
+def test_ctrl_c_in_the_middle_of_a_checkpoint_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(held: object, file: BinaryIO) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(JOB, checkpoint=tmp_path / "state.pt"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_forgotten_leaves_neither_checkpoint_nor_halves_of_one(tmp_path: Path) -> None:
+    job, other = (replace(JOB, seed=seed).kept_in(tmp_path) for seed in (0, 1))
+    for name in (f"{job.key}.pt", f"{job.key}.pt.17.part", f"{job.key}.pt.18.part", f"{other.key}.pt"):
+        (tmp_path / name).write_bytes(b"state")
+    for _ in range(2):
+        job.forget()
+        assert list(tmp_path.iterdir()) == [other.checkpoint]
 
 
 def test_a_checkpoint_that_is_garbage_starts_anew(tmp_path: Path) -> None:
