@@ -10,6 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# As the command line has it: our matrices are small, and on a busy machine a second thread of numpy's or torch's only
+# spins until it gets a core, which makes a minute of ten seconds. Read when they are imported, by children, too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from chamnet.clock import Clock
 from chamnet_agent import sysinfo
 from chamnet_agent.config import AgentConfig
