@@ -17,8 +17,8 @@ from chamnet_host.transport.shell import DeviceShell, Upload
 
 __all__ = ["SHORT_TRAINING", "DeviceShellContract", "ExecutorContract", "TransportContract", "endless"]
 
-_PATIENCE_S = 90.0  # for what takes a second on an idle machine
-_LEAVE_S = 15.0
+_PATIENCE_S = 240.0  # for what takes a second on an idle machine
+_LEAVE_S = 60.0
 
 SHORT_TRAINING = Job(
     architecture=Architecture(

@@ -65,7 +65,7 @@ def test_whoever_has_nothing_left_waits_for_what_others_may_give_back() -> None:
     thread.join(0.05)
     assert thread.is_alive()
     work.give_back("A")
-    thread.join(10)
+    thread.join(60)
     assert taken == [REQUESTS[0]]
 
 
@@ -75,7 +75,7 @@ def test_and_ends_when_they_are_done_or_nobody_listens(end: str) -> None:
     work.take("A")
     thread, taken = in_thread(lambda: work.take("B"))
     work.done("A") if end == "done" else work.stop()
-    thread.join(10)
+    thread.join(60)
     assert taken == [None]
 
 

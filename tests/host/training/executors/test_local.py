@@ -42,7 +42,7 @@ def test_a_training_that_is_killed_has_crashed(tmp_path: Path) -> None:
             time.sleep(0.05)
         (pid,) = trainings_of_this_process()
         os.kill(pid, signal.SIGKILL)
-        outcome = future.result(30)
+        outcome = future.result(240)
     assert outcome.status == "crashed"
     assert f"signal {signal.SIGKILL:d}" in outcome.message
 
