@@ -10,7 +10,7 @@ import math
 import os
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -340,7 +340,8 @@ def _write(held: dict[str, Any], path: Path) -> None:
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        part.unlink(missing_ok=True)  # Ctrl-C may come half-way
+        with suppress(OSError):  # mostly it is gone; Ctrl-C may come half-way
+            part.unlink()
 
 
 @contextmanager

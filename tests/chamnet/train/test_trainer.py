@@ -7,7 +7,7 @@ from typing import BinaryIO
 import pytest
 import torch
 
-from chamnet.errors import ConfigError
+from chamnet.errors import ConfigError, StoreError
 from chamnet.models.torch_module import ChainModule
 from chamnet.networks import Architecture, Stage
 from chamnet.train import Job, Recipe, load_recipe
@@ -124,6 +124,12 @@ def test_what_is_forgotten_leaves_neither_checkpoint_nor_halves_of_one(tmp_path:
     for _ in range(2):
         job.forget()
         assert list(tmp_path.iterdir()) == [other.checkpoint]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_bytes(b"a file")
+    with pytest.raises(StoreError, match=r"folder/state\.pt: cannot be written"):
+        train(replace(JOB, checkpoint=tmp_path / "folder" / "state.pt"))
 
 
 def test_a_checkpoint_that_is_garbage_starts_anew(tmp_path: Path) -> None:
