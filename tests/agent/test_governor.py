@@ -57,6 +57,22 @@ def test_it_comes_back_after_sigkill(root: Path) -> None:
     assert set(governors(root).values()) == {"schedutil"}
 
 
+def test_a_shell_that_is_late_goes_on_without_the_agent(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shells: list[subprocess.Popen[bytes]] = []
+
+    def late(self: "subprocess.Popen[bytes]", timeout: float) -> int:
+        shells.append(self)
+        raise subprocess.TimeoutExpired(self.args, timeout)
+
+    with monkeypatch.context() as patch, governed("performance", (4,), root):
+        patch.setattr(subprocess.Popen, "wait", late)
+    assert "not set back yet" in caplog.text
+    assert shells.pop().wait(60) == 0
+    assert set(governors(root).values()) == {"schedutil"}
+
+
 def test_none_asked_for_changes_nothing(root: Path) -> None:
     with governed("", (4, 5), root):
         assert set(governors(root).values()) == {"schedutil"}
