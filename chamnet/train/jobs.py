@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from glob import escape
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from chamnet.errors import ConfigError
+from chamnet.files import parts_of
 from chamnet.networks import Architecture
 from chamnet.train.recipe import Recipe
 
@@ -60,8 +60,7 @@ class Job:
     def forget(self) -> None:
         """Remove the checkpoint, and what processes that were killed left of writing it."""
         if self.checkpoint is not None:
-            parts = self.checkpoint.parent.glob(f"{escape(self.checkpoint.name)}.*.part")
-            for path in (self.checkpoint, *parts):
+            for path in (self.checkpoint, *parts_of(self.checkpoint)):
                 path.unlink(missing_ok=True)
 
     def to_dict(self) -> dict[str, Any]:

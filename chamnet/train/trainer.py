@@ -10,8 +10,9 @@ import math
 import os
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils import deterministic as deterministic_mode
 
 from chamnet.errors import ConfigError, StoreError
+from chamnet.files import write_whole
 from chamnet.models.torch_module import ChainModule
 from chamnet.networks import Architecture
 from chamnet.train.datasets import Dataset, load_dataset
@@ -330,18 +332,10 @@ def _mixed(seed: int, purpose: str) -> int:
 
 
 def _write(held: dict[str, Any], path: Path) -> None:
-    """Write a file at once or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # `Job.forget` knows the name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            torch.save(held, file)
-        part.replace(path)
+        write_whole(path, partial(torch.save, held))
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):  # mostly it is gone; Ctrl-C may come half-way
-            part.unlink()
 
 
 @contextmanager

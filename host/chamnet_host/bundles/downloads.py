@@ -4,12 +4,12 @@ import hashlib
 import http.client
 import io
 import logging
-import os
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TypeVar
 
+from chamnet import files
 from chamnet.errors import BundleError
 
 __all__ = ["Downloads", "default_cache", "sha256_of", "write_whole"]
@@ -36,21 +36,15 @@ def sha256_of(path: Path) -> str:
 
 
 def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file that others see whole or not at all; its folder is made.
+    """Write a part of a bundle, or all of one, that others see whole or not at all; its folder is made.
 
     Raises:
         BundleError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            fill(file)
-        part.replace(path)
+        files.write_whole(path, fill)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class Downloads:
