@@ -145,9 +145,8 @@ class Spent:
     """
 
     def __init__(self, path: Path) -> None:
-        size = 8 * (
-            1 + 2 * _KEPT_RUNS
-        )  # how many runs there were, then the time of each and what was spent until then
+        # how many runs there were, then the time of each and what was spent until then
+        size = 8 * (1 + 2 * _KEPT_RUNS)
         with path.open("a+b") as file:
             file.truncate(size)
             shared = memoryview(mmap.mmap(file.fileno(), size))

@@ -2,13 +2,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from adbd_device import AdbdDevice
 from adbd_fixtures import AdbServer, DeviceStarter
+
+from tests.processes import eventually
 
 adbutils = pytest.importorskip("adbutils")
 
@@ -104,10 +105,7 @@ def test_a_device_ends_with_tests_that_are_shot(
         assert tests.stdout.readline()
         assert processes_under(tmp_path / "root")
         tests.send_signal(signal.SIGKILL)
-    deadline_s = time.monotonic() + 60
-    while processes_under(tmp_path / "root"):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    assert eventually(lambda: not processes_under(tmp_path / "root"))
 
 
 def processes_under(root: Path) -> list[str]:

@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,36 +18,13 @@ from chamnet.wire.endpoint import Endpoint, read_token
 from chamnet_agent.registry import METERS
 from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
+from tests.processes import alive, children, eventually
 
 CONV = "conv:f32:1x8x4x4:o8:k3"
 ENDLESS = Policy(mode="loop", laps=2, noops=0, timeout_s=3_600)  # of an item that hangs
 ENDED_S = 60  # for what ends at once, also where a machine has much else to do; nothing else would end it
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-def eventually(condition: Callable[[], bool], within_s: float = ENDED_S) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # the thread has ended meanwhile
-            found += [int(child) for child in task.read_text().split()]
-    return found
 
 
 def agent(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":

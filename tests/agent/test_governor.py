@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from chamnet.errors import ConfigError
 from chamnet_agent.governor import governed
+from tests.processes import eventually
 
 
 @pytest.fixture
@@ -51,10 +51,7 @@ def test_it_comes_back_after_sigkill(root: Path) -> None:
         assert agent.stdout.readline() == "set\n"
         assert governors(root)[4] == "performance"
         agent.kill()
-    deadline = time.monotonic() + 60
-    while set(governors(root).values()) != {"schedutil"} and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert set(governors(root).values()) == {"schedutil"}
+    assert eventually(lambda: set(governors(root).values()) == {"schedutil"})
 
 
 def test_a_shell_that_is_late_goes_on_without_the_agent(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from chamnet_agent.config import AgentConfig
 from chamnet_agent.server import running
 from chamnet_agent.settings import BackendSettings
 from chamnet_host.client import DeviceClient
+from tests.processes import alive, eventually
 
 CONV = "conv:f32:1x16x14x14:o16:k3:relu"
 ADDING = "conv:f32:1x16x8x8:o16:add"
@@ -27,25 +27,14 @@ ITEMS = [Item(visit_id="adding", blocks=(ADDING,)), Item(visit_id="conv", blocks
 Start = Callable[..., DeviceClient]
 
 
-def gone(pid: int, within_s: float = 60.0) -> bool:
+def gone(pid: int) -> bool:
     """Whether a process has ended, or does so in time."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.01)
-    return False
+    return eventually(lambda: not alive(pid))
 
 
-def begun(folder: Path, within_s: float = 60.0) -> tuple[int, int]:
+def begun(folder: Path) -> tuple[int, int]:
     """Return the numbers of a tool that hangs and of what it has started."""
-    deadline = time.monotonic() + within_s
-    while not (folder / "pids").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually((folder / "pids").exists)
     tool, child = (folder / "pids").read_text().split()
     return int(tool), int(child)
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.server import RunningAgent
 from chamnet_agent.testing import Script
 from chamnet_host.client import DeviceClient
+from tests.processes import eventually
 
 CONV = "conv:f32:1x8x4x4:o8:k3"
 POINT = "conv:f32:1x8x4x4:o8"
@@ -48,15 +48,6 @@ def workers_of(pid: int) -> list[int]:
         if int(parent) == pid and state != "Z" and ours:
             found.append(int(stat.parent.name))
     return found
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def hanging(script: Script) -> bool:

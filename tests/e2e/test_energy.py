@@ -20,6 +20,7 @@ from chamnet_agent.power.base import MeterSettings
 from chamnet_agent.power.simulated import Powercap, Sensor, SimulatedDevice
 from chamnet_agent.server import RunningAgent, running
 from tests.e2e.conftest import TINY, Run
+from tests.processes import workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
@@ -37,17 +38,6 @@ class WorkersPower:
         for worker in workers(self._pid):
             self._spent_uj[worker] = max(self._spent_uj.get(worker, 0.0), ACTIVE_W * cpu_ns(worker) / 1e3)
         return IDLE_W * (end_ns - start_ns) / 1e3 + sum(self._spent_uj.values())
-
-
-def workers(pid: int) -> Iterator[int]:
-    """Yield the workers that are children of a process; 50 times a second, so no others are looked at."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            for child in (task / "children").read_text().split():
-                if b"chamnet_agent.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    yield int(child)
-        except OSError:  # a thread or a process that has ended
-            continue
 
 
 def cpu_ns(pid: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chamnet.clock import Clock
 from chamnet_agent.testing import Spent
+from tests.processes import workers
 
 CONV = "conv:f32:1x8x4x4:o8:k3"
 POINT = "conv:f32:1x8x4x4:o8"
@@ -16,11 +17,8 @@ IDLE_W, SPIN_W = 2.0, 1.2
 SPENDS_UJ = {CONV: 6_000.0, POINT: 1_500.0}  # 3 and 1.5 W
 TAKES_NS = {CONV: (2_000_000,), POINT: (1_000_000,)}
 
-
 _STEP_NS = 5_000_000
-_AROUND_NS = (
-    100_000_000  # in which hard work shows, and no run; shorter than any guard, so that idling is none
-)
+_AROUND_NS = 100_000_000  # in which hard work shows, and no run; shorter than a guard, so that idling is none
 _LEAST_SHARE = 0.02  # of a core, of work that is hard and has many competitors
 
 
@@ -44,9 +42,7 @@ class SimulatedPower:
 
     def __init__(self, spent: Path, clock: Clock, *, spin_w: float = SPIN_W) -> None:
         self._clock, self._spin_w = clock, spin_w
-        self._ahead_ns = (
-            clock.now_ns() - time.monotonic_ns()
-        )  # what runs spend is told by this machine's clock
+        self._ahead_ns = clock.now_ns() - time.monotonic_ns()  # of this machine's clock, by which runs spend
         self._spent = Spent(spent)
         self._worker: Path | None = None
         self._used_ns = self._worker_used_ns = 0
@@ -96,7 +92,8 @@ class SimulatedPower:
 
     def _look(self) -> _Look:
         if self._worker is None or not self._worker.exists():
-            self._worker, self._worker_used_ns = _worker(), 0
+            worker = next(workers(os.getpid()), None)
+            self._worker, self._worker_used_ns = worker and Path(f"/proc/{worker}"), 0
         computes = False
         if self._worker:
             try:
@@ -127,15 +124,3 @@ def _computed(last: _Look, now: _Look) -> tuple[int, int]:
     if used_ns < passed_ns // 2:
         return now.t_ns, now.t_ns
     return last.t_ns + (passed_ns - used_ns) // 2, now.t_ns - (passed_ns - used_ns) // 2
-
-
-def _worker() -> Path | None:
-    """Return the folder in /proc of the worker, a child of this process."""
-    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
-        try:
-            for pid in (task / "children").read_text().split():
-                if "chamnet_agent.worker" in Path(f"/proc/{pid}/cmdline").read_text():
-                    return Path(f"/proc/{pid}")
-        except OSError:  # a thread or a process that has ended
-            continue
-    return None
