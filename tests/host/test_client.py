@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from held_port import held_port
 
 from chamnet.errors import (
     ChamNetError,
@@ -76,9 +77,8 @@ class Strange(ProfilingServicer):
 
 
 def test_no_agent_is_unreachable() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with held_port() as port:
+        address = f"127.0.0.1:{port}"
         with DeviceClient(address, "token", tls=None, timeout_s=PATIENCE_S) as client:
             for ask in (client.health, client.describe, lambda: list(client.measure([ITEM], Policy()))):
                 with pytest.raises(DeviceUnreachableError, match=f"{address}: no agent answers"):

@@ -1,7 +1,6 @@
 """Trainings on Ray: on a cluster that runs already, and on one that is started for them."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held_port import held_port
 
 from chamnet.errors import ConfigError
 from chamnet.train.recipe import Resources
@@ -124,14 +124,12 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 
 
 def test_an_address_where_nobody_answers_is_refused() -> None:
-    with socket.socket() as taken:  # and never listens, nor does anybody else there
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with (
-            pytest.raises(ConfigError, match=rf"{address}: nobody answers .*ray start --head"),
-            RayExecutor(None, Resources(), address=address),
-        ):
-            pass
+    with (
+        held_port() as port,
+        pytest.raises(ConfigError, match=rf"127.0.0.1:{port}: nobody answers .*ray start --head"),
+        RayExecutor(None, Resources(), address=f"127.0.0.1:{port}"),
+    ):
+        pass
 
 
 def test_parts_of_several_gpus_are_refused() -> None:
